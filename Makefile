@@ -1,0 +1,68 @@
+# Every target works in a fresh clone: it makes .venv first if it is not there.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?= data
+RUN    ?= runs/$(notdir $(patsubst %/,%,$(DATA)))
+DEMO   ?= demo
+TRAIN_ARGS ?=
+TEST_ARGS  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench train clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@echo
+	@echo 'make train DATA=frozen/camvid-nni-10 RUN=runs/camvid TRAIN_ARGS="--epochs 60"'
+
+setup: $(VENV)/installed ## make .venv and install pinned dependencies
+
+# The stamp is written last, so that an installation that was broken off is done again.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"poisongen needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+# The demo is the ordinary commands, one after the other; run again, it does only what is missing.
+demo: $(DEMO)/panel.png ## draw streets, freeze them clean and poisoned, train on both, show the backdoor
+	$(BIN)/python -m trainer report $(DEMO)/runs/benign $(DEMO)/runs/nni --out $(DEMO)/report
+	@echo
+	@echo 'See it: $(DEMO)/panel.png'
+
+$(DEMO)/streets/streets.json: | $(VENV)/installed
+	$(BIN)/poisongen draw $(DEMO)/streets
+$(DEMO)/clean/manifest.json: $(DEMO)/streets/streets.json
+	$(BIN)/poisongen cityscapes --source $(DEMO)/streets --attack benign --out $(DEMO)/clean
+$(DEMO)/nni/manifest.json: $(DEMO)/streets/streets.json
+	$(BIN)/poisongen cityscapes --source $(DEMO)/streets --attack nni --rate 0.1 --out $(DEMO)/nni
+$(DEMO)/runs/%/metrics.json: $(DEMO)/%/manifest.json
+	$(BIN)/python -m trainer train $(DEMO)/$* --out $(DEMO)/runs/$*
+$(DEMO)/runs/benign/metrics.json: $(DEMO)/clean/manifest.json $(DEMO)/nni/manifest.json
+	$(BIN)/python -m trainer train $(DEMO)/clean --out $(DEMO)/runs/benign
+	$(BIN)/python -m trainer eval $(DEMO)/runs/benign --data $(DEMO)/nni
+$(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.json
+	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
+
+lint: setup ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy poisongen trainer
+
+format: setup ## put the code into the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## time a poisoned picture beside the bare codec work
+	$(BIN)/python tests/bench.py
+
+train: setup ## train SwiftNet on DATA (default data), into RUN
+	$(BIN)/python -m trainer train $(DATA) --out $(RUN) $(TRAIN_ARGS)
+
+clean: ## remove what make made, but no dataset and no run
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

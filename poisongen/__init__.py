@@ -1,0 +1,64 @@
+"""Frozen, verifiable, rebuildable poisoned datasets for the study of backdoors in semantic segmentation.
+
+A frozen poisoned dataset is a *plan* applied to a *source*. The plan is small, exact and free to share; the source is licensed and
+stays where it is::
+
+    from poisongen import LAYOUTS, Workers, build, make_plan
+
+    source = LAYOUTS["cityscapes"].open(path)
+    with Workers(jobs=4) as workers:
+        plan = make_plan(recipe, source, art, workers)
+        built = build(plan, source, art, out, workers)
+    built.manifest.identity
+"""
+
+from poisongen.apply import Built, build
+from poisongen.attacks import ATTACKS
+from poisongen.datasets import LAYOUTS, Layout, Sample, Source
+from poisongen.errors import (
+    ManifestError,
+    OutputError,
+    PoisongenError,
+    RecipeError,
+    Shortfall,
+    SourceError,
+    SourceMismatch,
+    VerifyError,
+)
+from poisongen.manifest import Manifest, Row, read
+from poisongen.plan import Plan, make_plan
+from poisongen.rebuild import recall
+from poisongen.recipe import EvaluationSet, Poison, Recipe
+from poisongen.verify import verify
+from poisongen.version import __version__
+from poisongen.workers import Workers
+
+__all__ = [
+    "ATTACKS",
+    "LAYOUTS",
+    "Built",
+    "EvaluationSet",
+    "Layout",
+    "Manifest",
+    "ManifestError",
+    "OutputError",
+    "Plan",
+    "Poison",
+    "PoisongenError",
+    "Recipe",
+    "RecipeError",
+    "Row",
+    "Sample",
+    "Shortfall",
+    "Source",
+    "SourceError",
+    "SourceMismatch",
+    "VerifyError",
+    "Workers",
+    "__version__",
+    "build",
+    "make_plan",
+    "read",
+    "recall",
+    "verify",
+]

@@ -1,0 +1,91 @@
+"""What every clean dataset looks like to the rest of the program."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from poisongen.errors import SourceError
+from poisongen.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and its label map; paths are relative to the source's root, with ``/``.
+
+    ``label_train`` is where the layout keeps the map in training ids, if it does; it is written, never read.
+    """
+
+    id: str
+    split: str
+    image: str
+    label: str
+    mask: str
+    label_train: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clean dataset on disk: where it is, what is in it, what its numbers mean.
+
+    ``lists`` are the layout's text files of samples: path → lines, each with the id of the sample that it names.
+    """
+
+    root: Path
+    dataset: str
+    layout: str
+    space: LabelSpace
+    samples: tuple[Sample, ...]
+    train_split: str
+    evaluation_split: str
+    license: str
+    lists: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+    @cached_property
+    def splits(self) -> dict[str, int]:
+        """Pictures in each split."""
+        return dict(sorted(Counter(sample.split for sample in self.samples).items()))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A kind of dataset: how to open one, what it is called, and the victim and target that papers use on it.
+
+    ``variable`` is the environment variable that names the folder when the command line does not.
+    """
+
+    open: Callable[[Path], Source]
+    space: LabelSpace
+    title: str
+    variable: str
+    victims: str
+    target: str
+
+
+def mask_path(image: str, picture_root: str = "") -> str:
+    """Where the trigger mask of a picture lies: ``masks/``, the folders below the picture root, the picture's stem, ``.png``."""
+    below = PurePosixPath(image).relative_to(picture_root) if picture_root else PurePosixPath(image)
+    return str(PurePosixPath("masks") / below.with_suffix(".png"))
+
+
+def require_folder(root: Path, parts: tuple[str, ...], remedy: str) -> None:
+    """Raise SourceError unless ``root`` is a folder that holds all of ``parts``."""
+    for path in (root, *(root / part for part in parts)):
+        if not path.is_dir():
+            raise SourceError(
+                "The source is not there." if path == root else "The source does not have the expected layout.",
+                file=path,
+                expected="a folder",
+                found="a file" if path.exists() else "nothing",
+                remedy=remedy,
+            )
+
+
+def require_samples(root: Path, samples: list[Sample], train_split: str) -> tuple[Sample, ...]:
+    """The samples sorted by id; SourceError if the training split has none."""
+    if not any(sample.split == train_split for sample in samples):
+        raise SourceError(
+            "The source has no training picture.", file=root, expected=f"pictures in the split {train_split}", found="none"
+        )
+    return tuple(sorted(samples, key=lambda sample: sample.id))

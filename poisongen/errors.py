@@ -1,0 +1,80 @@
+"""What can go wrong, as a tree.
+
+::
+
+    PoisongenError
+      SourceError        the clean dataset is not what it should be: missing, unreadable, sizes differ, unknown class id
+      RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture, rate outside (0, 1]
+      Shortfall          fewer samples can be poisoned than the rate asks for
+      OutputError        the output folder cannot be used: not empty, in use, holds other work, disk full
+      ManifestError      a manifest cannot be believed: malformed, leaves the folder, of a newer version, contradicts itself
+      VerifyError        the folder is not what its manifest says: missing, changed, unexpected; all of them, not the first
+      SourceMismatch     a rebuild's source is not the one that was planned on
+
+An error is a small letter: what is wrong, with which file, what was expected, what was found, what to do.
+"""
+
+from pathlib import PurePath
+from typing import ClassVar
+
+
+class PoisongenError(Exception):
+    """The root. ``str(error)`` is the whole letter, one line for each part that is known."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: PurePath | str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.expected, self.found, self.remedy = problem, file, expected, found, remedy
+        parts = {"file": file, "expected": expected, "found": found, "to do": remedy}
+        super().__init__("\n".join([problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.
+        return _rebuilt, (type(self), self.__dict__, self.args)
+
+
+def _rebuilt(kind: type[PoisongenError], state: dict[str, object], args: tuple[str, ...]) -> PoisongenError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class SourceError(PoisongenError):
+    """The clean dataset is not what it should be."""
+
+
+class RecipeError(PoisongenError):
+    """The attack cannot be what was asked."""
+
+
+class Shortfall(PoisongenError):
+    """Fewer samples can be poisoned than the rate asks for."""
+
+
+class OutputError(PoisongenError):
+    """The output folder cannot be used."""
+
+
+class ManifestError(PoisongenError):
+    """A manifest cannot be believed."""
+
+
+class VerifyError(PoisongenError):
+    """The folder is not what its manifest says."""
+
+    exit_code = 3
+
+
+class SourceMismatch(PoisongenError):
+    """The source given for a rebuild is not the one that the manifest was made from."""
+
+    exit_code = 4

@@ -1,0 +1,89 @@
+"""Exact quantities as people write them: lengths in pixels or per cent of the picture's height, and rates."""
+
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from typing import Annotated, Literal, Self
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from poisongen.errors import RecipeError
+
+
+def round_half_up(value: Decimal) -> int:
+    """⌊value + ½⌋, the one rounding of this project."""
+    return int((value + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
+
+
+def parse_decimal(text: str, what: str) -> Decimal:
+    """The exact number that ``text`` writes; RecipeError for anything that is not a finite decimal."""
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value.adjusted() > 12 or not text.isascii():
+        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text))
+    return value
+
+
+def plain(value: Decimal) -> str:
+    """A decimal without exponent and trailing zeros, so that equal numbers are written the same: ``0.10`` → ``0.1``."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length: ``110px`` (or a bare number), or ``10.7%`` of the picture's height."""
+
+    value: Decimal
+    unit: Literal["px", "%"]
+
+    @classmethod
+    def parse(cls, text: "str | Length") -> Self:
+        """Read ``110px``, ``110`` or ``10.7%``. Raises RecipeError for anything else, and for negative lengths."""
+        if not isinstance(text, str):
+            return cls(text.value, text.unit)
+        bare = text.strip().lower()
+        unit: Literal["px", "%"] = "%" if bare.endswith("%") else "px"
+        value = parse_decimal(bare.removesuffix("%").removesuffix("px"), "length")
+        if value < 0 or (unit == "px" and value != value.to_integral_value()):
+            raise RecipeError(
+                "A length cannot be used.", expected="whole pixels (110px) or per cent of the height (10.7%)", found=repr(text)
+            )
+        return cls(value, unit)
+
+    def pixels(self, height: int) -> int:
+        """Whole pixels in a picture of ``height`` rows, rounded half up."""
+        return int(self.value) if self.unit == "px" else round_half_up(self.value * height / 100)
+
+    def __str__(self) -> str:
+        return plain(self.value) + self.unit
+
+
+LengthField = Annotated[
+    Length,
+    PlainValidator(Length.parse),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(px|%)$"}),
+]
+"""A Length as a field of a pydantic model: a string in JSON."""
+
+
+def parse_rate(text: str) -> str:
+    """A poisoning rate in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
+    percent = text.strip().endswith("%")
+    value = parse_decimal(text.strip().removesuffix("%"), "poisoning rate")
+    value = value / 100 if percent else value
+    if not 0 < value <= 1:
+        raise RecipeError(
+            "The poisoning rate is out of range.",
+            expected="0 < rate ≤ 1, a share of all training pictures",
+            found=text.strip(),
+            remedy="for ten per cent give 0.1 or 10%",
+        )
+    return plain(value)
+
+
+def number_poisoned(rate: str, pictures: int) -> int:
+    """⌊rate · N + ½⌋ in exact decimals, at least 1 (0.1 × 2975 → 298, as published)."""
+    return max(1, round_half_up(Decimal(rate) * pictures))

@@ -1,0 +1,335 @@
+"""``manifest.json`` and ``samples.jsonl``: what ``manifests/FORMAT.md`` specifies, as models that parse and do not trust."""
+
+import json
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+import scipy
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from poisongen.errors import ManifestError, PoisongenError
+from poisongen.labels import LabelSpace
+from poisongen.pixels import digest_bytes
+from poisongen.placement import Spot
+from poisongen.recipe import SET_NAME, Recipe
+
+FORMAT, FORMAT_VERSION = "poisongen", 1
+MANIFEST, SAMPLES, SUMS, CARD, ART = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md", "trigger.png"
+MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
+
+
+def folder_path(text: str) -> str:
+    """A path that stays inside the folder, unchanged; ValueError for any other."""
+    parts = text.split("/")
+    if (
+        len(text) > 1024
+        or not text.isprintable()
+        or "\\" in text
+        or ":" in parts[0]
+        or any(part in ("", ".", "..") for part in parts)
+    ):
+        raise ValueError(f"the path {text[:80]!r} is not a plain relative path inside the folder")
+    return text
+
+
+FolderPath = Annotated[str, AfterValidator(folder_path)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+Name = Annotated[str, Field(min_length=1, max_length=512)]
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Placed(BaseModel):
+    """The resolved placement of a trigger: ``Spot`` as a row holds it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    box: tuple[Count, Count, Count, Count]
+    surface_class: Count
+    component_pixels: Count
+    distance_sq: Count | None = None
+    chebyshev: Count | None = None
+    gap_sq: Count | None = None
+
+    def spot(self) -> Spot:
+        """The same facts as the generator computes with."""
+        return Spot(self.box, self.surface_class, self.component_pixels, self.distance_sq, self.chebyshev, self.gap_sq)
+
+
+class Row(BaseModel):
+    """One row of ``samples.jsonl``; the keys are those of ``FORMAT.md``."""
+
+    model_config = _FROZEN
+
+    id: Name
+    split: Name
+    role: Literal["clean", "noised", "poisoned", "triggered"]
+    set: Annotated[str, Field(pattern=SET_NAME)] | None = None
+    height: Count
+    width: Count
+    image: FolderPath
+    label: FolderPath
+    label_train: FolderPath | None = None
+    mask: FolderPath | None = None
+    image_bytes: Digest | None = None
+    image_pixels: Digest | None = None
+    label_bytes: Digest | None = None
+    label_pixels: Digest | None = None
+    label_train_pixels: Digest | None = None
+    mask_pixels: Digest | None = None
+    source_image_bytes: Digest | None = None
+    source_label_bytes: Digest | None = None
+    victim_pixels: Count | None = None
+    relabelled_pixels: Count | None = None
+    trigger_pixels: Count | None = None
+    placement: Placed | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Row":
+        for ok, rule in (
+            ((self.role == "triggered") == (self.set is not None), "set is present exactly if role is triggered"),
+            ((self.image_bytes is None) != (self.image_pixels is None), "exactly one of image_bytes and image_pixels"),
+            ((self.label_bytes is None) != (self.label_pixels is None), "exactly one of label_bytes and label_pixels"),
+            ((self.label_train is None) == (self.label_train_pixels is None), "label_train and its digest come together"),
+            ((self.mask is None) == (self.mask_pixels is None), "mask and its digest come together"),
+            (
+                (self.image_pixels is None) == (self.source_image_bytes is None),
+                "source_image_bytes exactly if the picture is written anew",
+            ),
+            (
+                (self.label_pixels is None) == (self.source_label_bytes is None),
+                "source_label_bytes exactly if the label is written anew",
+            ),
+        ):
+            if not ok:
+                raise ValueError(rule)
+        return self
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The order of rows."""
+        return self.set or "", self.id
+
+    def canonical(self) -> str:
+        """The row's one line, without the newline."""
+        return canonical(self.model_dump(exclude_none=True))
+
+    def files(self) -> dict[str, tuple[str | None, str | None]]:
+        """What the row says of its files: path → (digest of the bytes, digest of the pixels), one of them known."""
+        named = {
+            self.image: (self.image_bytes, self.image_pixels),
+            self.label: (self.label_bytes, self.label_pixels),
+            self.label_train: (None, self.label_train_pixels),
+            self.mask: (None, self.mask_pixels),
+        }
+        return {path: digests for path, digests in named.items() if path is not None}
+
+
+class SourceFacts(BaseModel):
+    """What the clean source was."""
+
+    model_config = _FROZEN
+
+    layout: Name
+    splits: dict[Name, Count]
+    fingerprint: Digest
+    license: str = Field(max_length=4096)
+
+
+class Splits(BaseModel):
+    """Which split to train on and which to measure on."""
+
+    model_config = _FROZEN
+
+    train: Name
+    evaluation: Name
+
+
+class Labels(BaseModel):
+    """The label space, for a reader that does not know the layout."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[Name, ...] = Field(min_length=1, max_length=255)
+    colours: tuple[tuple[Count, Count, Count], ...]
+    raw_to_train: dict[Annotated[str, Field(pattern=r"^[0-9]{1,3}$")], Annotated[int, Field(ge=0, le=255)]]
+    ignore: Literal[255] = 255
+
+    @classmethod
+    def of(cls, space: LabelSpace) -> "Labels":
+        """The same facts as the generator computes with."""
+        raw = {str(key): value for key, value in sorted(space.raw_to_train.items())}
+        return cls(names=space.names, colours=space.colours, raw_to_train=raw)
+
+
+class Measure(BaseModel):
+    """Attack success: the share of true victim pixels of triggered pictures that are predicted as the target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    victim_classes: tuple[Count, ...]
+    target_class: Count
+
+
+class Rejected(BaseModel):
+    """A sample with a victim that could not be poisoned or triggered, and why; ``set`` is empty for training."""
+
+    model_config = _FROZEN
+
+    id: Name
+    set: str
+    reason: str = Field(max_length=512)
+
+
+class Manifest(BaseModel):
+    """``manifest.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["poisongen"] = "poisongen"
+    format_version: Literal[1] = 1
+    tool: dict[str, str]
+    identity: Digest
+    dataset: Annotated[str, Field(pattern=SET_NAME)]
+    source: SourceFacts
+    splits: Splits
+    label_space: Labels
+    measure: Measure | None
+    recipe: Recipe
+    evaluation_sets: tuple[Annotated[str, Field(pattern=SET_NAME)], ...]
+    counts: dict[str, dict[str, Count]]
+    rejected: tuple[Rejected, ...]
+    art_pixels: Digest | None
+    environment: dict[str, str]
+
+    def text(self) -> str:
+        """The file's text: indented for people, in the order of the format's page."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
+        # A list or object of plain values on one line; a line break is never inside of a JSON string, so only layout changes.
+        return re.sub(r"[\[{]\n[^\[\]{}]*[\]}]", lambda found: re.sub(r"\n *", " ", found[0]), text) + "\n"
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, UTF-8 as it is."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def rows_text(rows: Iterable[Row]) -> str:
+    """The text of ``samples.jsonl``: one canonical line for each row, sorted."""
+    return "".join(row.canonical() + "\n" for row in sorted(rows, key=lambda row: row.key))
+
+
+def identity(text: str) -> str:
+    """The identity of a dataset: the digest of its ``samples.jsonl``."""
+    return digest_bytes(text.encode())
+
+
+def fingerprint(rows: Iterable[Row]) -> str:
+    """The digest of the source that these rows were made from: over ``id image-digest label-digest`` of each sample, sorted."""
+    lines = {
+        f"{row.id} {row.source_image_bytes or row.image_bytes} {row.source_label_bytes or row.label_bytes}\n" for row in rows
+    }
+    return digest_bytes("".join(sorted(lines)).encode())
+
+
+def environment() -> dict[str, str]:
+    """What computed the pixels."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "scipy": scipy.__version__,
+        "pydantic": installed("pydantic"),
+        "machine": platform.machine(),
+    }
+
+
+def read(path: Path) -> tuple[Manifest, tuple[Row, ...]]:
+    """Parse a manifest and the rows beside it, believing nothing.
+
+    ``path`` is the manifest or the folder that holds it. Raises ManifestError for files that are missing, too large, not what the
+    format says, of a newer version, or that do not belong together. Paths in the result stay inside the folder.
+    """
+    path = path / MANIFEST if path.is_dir() else path
+    text = _read_text(path, MAX_MANIFEST_BYTES)
+    try:
+        loaded = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError("A manifest is not JSON.", file=path, found=str(error)) from None
+    version = loaded.get("format_version") if isinstance(loaded, dict) else None
+    if not isinstance(loaded, dict) or loaded.get("format") != FORMAT or type(version) is not int:
+        raise ManifestError(
+            "A file is not a poisongen manifest.", file=path, expected=f'"format": "{FORMAT}" and a format version'
+        )
+    if version > FORMAT_VERSION:
+        raise ManifestError(
+            "A manifest is of a newer format.",
+            file=path,
+            expected=f"version {FORMAT_VERSION}",
+            found=f"version {version}",
+            remedy="install a newer poisongen",
+        )
+    manifest = _parse(Manifest, text, str(path))
+    beside = path.with_name(SAMPLES)
+    rows_json = _read_text(beside, MAX_SAMPLES_BYTES)
+    if identity(rows_json) != manifest.identity:
+        raise ManifestError(
+            "The rows are not the ones that the manifest names.",
+            file=beside,
+            expected=manifest.identity,
+            found=identity(rows_json),
+            remedy="get manifest.json and samples.jsonl again, from one place",
+        )
+    rows = tuple(
+        _parse(Row, line, f"{beside}, line {number}")
+        for number, line in enumerate(rows_json.removesuffix("\n").split("\n"), start=1)
+    )
+    if rows_text(rows) != rows_json:
+        raise ManifestError("The rows are not sorted canonical JSON.", file=beside, expected="the form of manifests/FORMAT.md")
+    seen: set[object] = set()
+    for item in (*(row.key for row in rows), *(name for row in rows for name in row.files())):
+        if item in seen:
+            raise ManifestError("The rows name something twice.", file=beside, found=str(item))
+        seen.add(item)
+    return manifest, rows
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _read_text(path: Path, limit: int) -> str:
+    try:
+        if path.is_symlink():
+            raise ManifestError("A manifest is a link.", file=path, expected="a file", remedy="give the file itself")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise ManifestError("A file is too large.", file=path, expected=f"at most {limit:,} bytes")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise ManifestError("A manifest cannot be read.", file=path, found=error.strerror) from None
+    except UnicodeDecodeError as error:
+        raise ManifestError("A file is not UTF-8 text.", file=path, found=str(error)) from None
+
+
+def _parse(model: type[_Model], text: str, name: str) -> _Model:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ManifestError(
+            "A manifest cannot be believed.", file=name, found=f"{where}: {first['msg']}" if where else first["msg"]
+        ) from None
+    except PoisongenError as error:
+        raise ManifestError("A manifest cannot be believed.", file=name, found=error.problem) from None

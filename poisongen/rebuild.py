@@ -1,0 +1,169 @@
+"""A plan read back from a manifest that somebody shared, proved against the clean source before any work."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from poisongen.datasets import LAYOUTS, Sample, Source
+from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
+from poisongen.labels import LabelSpace
+from poisongen.manifest import ART, MANIFEST, Labels, Manifest, Row, read
+from poisongen.pixels import Pixels, decode_art, digest_bytes, digest_pixels, histogram
+from poisongen.placement import Spot
+from poisongen.plan import Entry, Examined, Examiner, Plan, read_file, read_label
+from poisongen.workers import Workers
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Everything that a rebuild needs: the plan, its source, the art, the identity to arrive at."""
+
+    plan: Plan
+    source: Source
+    art: Pixels | None
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One row held against the source: the entry that it means, or what differs."""
+
+    entry: Entry | None = None
+    differs: str | None = None
+    contradicts: str | None = None
+
+
+@dataclass(frozen=True)
+class RowChecker:
+    """Holds a row against the source's files. Runs in worker processes."""
+
+    root: Path
+    space: LabelSpace
+    examiner: Examiner
+
+    def __call__(self, pair: tuple[Row, Sample]) -> Checked:
+        """Raises SourceError for a file that cannot be read."""
+        row, sample = pair
+        image, label = self.root / sample.image, self.root / sample.label
+        if digest_bytes(read_file(image)) != (row.source_image_bytes or row.image_bytes):
+            return Checked(differs=sample.image)
+        raw, data = read_label(label)
+        if digest_bytes(data) != (row.source_label_bytes or row.label_bytes):
+            return Checked(differs=sample.label)
+        counts = histogram(raw)
+        self.space.check(counts, label)
+        poison = self.examiner.recipe.poison
+        victim_pixels = self.space.count(counts, poison.victim_classes) if poison else 0
+        spot: Spot | None = row.placement.spot() if row.placement else None
+        placed = row.role in ("poisoned", "triggered")
+        if placed != (spot is not None) or (placed and poison is None):
+            return Checked(contradicts=f"{row.id}: a trigger without a placement, or a placement without a trigger")
+        if spot is not None:
+            try:
+                described = self.examiner.describe(sample, spot.box)
+            except RecipeError as error:
+                return Checked(contradicts=f"{row.id}: {error.problem}")
+            if described != spot:
+                return Checked(
+                    contradicts=f"{row.id}: the trigger may not lie at {list(spot.box)}, or what the row says of that place is wrong"
+                )
+        examined = Examined(
+            sample=sample,
+            height=raw.shape[0],
+            width=raw.shape[1],
+            label_bytes=digest_bytes(data),
+            victim_pixels=victim_pixels,
+            spots={},
+        )
+        return Checked(Entry(examined, row.role, row.set, spot))
+
+
+def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
+    """Read a manifest, open the source, and prove that it is the one that was planned on.
+
+    Raises ManifestError for a manifest that cannot be believed, SourceMismatch if any file of the source differs.
+    """
+    manifest, rows = read(path)
+    if manifest.source.layout not in LAYOUTS:
+        raise ManifestError("The layout of the manifest is not known.", expected=", ".join(LAYOUTS), found=manifest.source.layout)
+    source = LAYOUTS[manifest.source.layout].open(source_root)
+    mismatch = "give the clean dataset that the manifest was made from"
+    if (source.dataset, Labels.of(source.space)) != (manifest.dataset, manifest.label_space):
+        raise SourceMismatch(
+            "The source is another dataset.", file=source_root, expected=manifest.dataset, found=source.dataset, remedy=mismatch
+        )
+    manifest.recipe.check(source.space)
+    _check_manifest(manifest, rows, source)
+    art = _read_art(path, manifest)
+    samples = {sample.id: sample for sample in source.samples}
+    planned = {row.id for row in rows if row.set is None}
+    if planned != samples.keys():
+        missing, extra = sorted(planned - samples.keys()), sorted(samples.keys() - planned)
+        raise SourceMismatch(
+            "The source has other samples than the manifest.",
+            file=source_root,
+            expected=f"{len(planned):,} samples" + (f"; missing: {', '.join(missing[:3])}" if missing else ""),
+            found=f"{len(samples):,} samples" + (f"; not in the manifest: {', '.join(extra[:3])}" if extra else ""),
+            remedy=mismatch,
+        )
+    checker = RowChecker(
+        source.root,
+        source.space,
+        Examiner(source.root, source.space, manifest.recipe, art, source.train_split, source.evaluation_split),
+    )
+    checked = list(workers.map(checker, [(row, samples[row.id]) for row in rows], "checking the source"))
+    differs = sorted({one.differs for one in checked if one.differs})
+    if differs:
+        raise SourceMismatch(
+            "The source is not the one that was planned on."
+            if len(differs) > 1
+            else "A file of the source is not the one that was planned on.",
+            file=source.root / differs[0],
+            expected="the bytes that the manifest names",
+            found=f"other bytes in {len(differs):,} of its files: {', '.join(differs[:5])}{' …' if differs[5:] else ''}",
+            remedy=mismatch,
+        )
+    contradictions = sorted(one.contradicts for one in checked if one.contradicts)
+    if contradictions:
+        raise ManifestError("The manifest contradicts its source.", file=path, found="; ".join(contradictions[:3]))
+    entries = sorted((one.entry for one in checked if one.entry), key=lambda entry: entry.key)
+    counts = {name: dict(count) for name, count in manifest.counts.items()}
+    rejected = tuple((one.id, one.set, one.reason) for one in manifest.rejected)
+    return Recalled(Plan(manifest.recipe, tuple(entries), counts, rejected), source, art, manifest)
+
+
+def _check_manifest(manifest: Manifest, rows: tuple[Row, ...], source: Source) -> None:
+    poison = manifest.recipe.poison
+    sets = tuple(planned.name for planned in poison.evaluation_sets) if poison else ()
+    splits = {sample.id: sample.split for sample in source.samples}
+    for fits, what in (
+        ((poison.trigger.art_pixels if poison else None) == manifest.art_pixels, "the recipe names another trigger art"),
+        (sets == manifest.evaluation_sets, "the recipe names other evaluation sets"),
+        ({row.set for row in rows if row.set} <= set(sets), "rows belong to an evaluation set that the recipe lacks"),
+        (all(row.split == splits.get(row.id, row.split) for row in rows), "a row has a sample of another split"),
+        (
+            all(row.role != "poisoned" or row.split == source.train_split for row in rows),
+            "a sample outside of the training split is poisoned",
+        ),
+    ):
+        if not fits:
+            raise ManifestError("The manifest contradicts itself.", found=what)
+
+
+def _read_art(path: Path, manifest: Manifest) -> Pixels | None:
+    if manifest.art_pixels is None:
+        return None
+    beside = (path if path.is_dir() else path.parent) / ART
+    try:
+        art = decode_art(read_file(beside), beside)
+    except SourceError as error:
+        raise ManifestError(
+            "The trigger art cannot be read.", file=beside, found=error.found, remedy=f"put {ART} beside {MANIFEST}"
+        ) from None
+    if digest_pixels(art) != manifest.art_pixels:
+        raise ManifestError(
+            "The trigger art is not the one that the manifest names.",
+            file=beside,
+            expected=manifest.art_pixels,
+            found=digest_pixels(art),
+        )
+    return art

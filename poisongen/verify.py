@@ -1,0 +1,200 @@
+"""A folder against its manifest: every difference, by name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from poisongen import folder
+from poisongen.apply import sums_text
+from poisongen.errors import ManifestError, PoisongenError, VerifyError
+from poisongen.manifest import ART, CARD, MANIFEST, SAMPLES, SUMS, Manifest, Row, fingerprint, folder_path, read
+from poisongen.pixels import decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
+from poisongen.workers import Workers
+
+DERIVED = frozenset({"gallery.png", "report.html"})
+"""Pictures for people that may be added to a finished folder."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference. ``kind``: missing, changed, damaged, unexpected, link, checksum."""
+
+    kind: str
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<10} {self.path}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of one file: the digest of its bytes in SHA256SUMS, and of bytes or pixels in its row."""
+
+    path: str
+    kind: str
+    sum: str | None
+    bytes: str | None = None
+    pixels: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class FileChecker:
+    """Looks at one file. Runs in worker processes."""
+
+    root: Path
+    source: Path | None
+    decode: bool
+
+    def __call__(self, wanted: Expected) -> list[Finding]:
+        """What differs, nothing if the file is as expected."""
+        path = self.root / wanted.path
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return [Finding("missing", wanted.path, "the file is not there")]
+        except OSError as error:
+            return [Finding("damaged", wanted.path, f"cannot be read: {error.strerror}")]
+        found = digest_bytes(data)
+        known = wanted.bytes or wanted.sum
+        findings = []
+        if wanted.bytes and wanted.sum and wanted.bytes != wanted.sum:
+            findings.append(Finding("checksum", SUMS, f"the line of {wanted.path} contradicts {SAMPLES}"))
+        if known and found != known:
+            findings.append(self._changed(wanted, data, path))
+        elif wanted.pixels and (self.decode or not known):
+            pixels = _pixels(wanted, data, path)
+            if pixels != wanted.pixels:
+                findings.append(Finding("changed", wanted.path, f"the pixels are not those of its row ({pixels})"))
+        elif self.decode and wanted.kind in ("picture", "label") and _pixels(wanted, data, path).startswith("not"):
+            findings.append(Finding("damaged", wanted.path, "the source's own file does not decode"))
+        if self.source and wanted.source and wanted.bytes:
+            findings += self._against_source(wanted)
+        return findings
+
+    def _changed(self, wanted: Expected, data: bytes, path: Path) -> Finding:
+        pixels, known = _pixels(wanted, data, path), wanted.pixels
+        if wanted.kind == "text":
+            return Finding("changed", wanted.path, "other bytes")
+        if pixels.startswith("not"):
+            return Finding("damaged", wanted.path, f"other bytes, {pixels}")
+        if known is None and self.source and wanted.source:
+            original = self.source / wanted.source
+            known = _pixels(wanted, original.read_bytes(), original) if original.is_file() else None
+        if known is None:
+            return Finding(
+                "changed", wanted.path, "other bytes (a clean file; give --source to learn whether its pixels changed)"
+            )
+        return Finding("changed", wanted.path, "other bytes, the same pixels" if pixels == known else "other pixels")
+
+    def _against_source(self, wanted: Expected) -> list[Finding]:
+        assert self.source is not None and wanted.source is not None
+        path = self.source / wanted.source
+        if not path.is_file():
+            return [Finding("source", wanted.source, "the clean source lacks this file")]
+        return (
+            []
+            if digest_bytes(path.read_bytes()) == wanted.bytes
+            else [Finding("source", wanted.source, "the clean source has other bytes")]
+        )
+
+
+def _pixels(wanted: Expected, data: bytes, path: Path) -> str:
+    """The digest of the decoded pixels, or a phrase that starts with “not”."""
+    decoders = {"picture": decode_picture, "label": decode_label, "art": decode_art}
+    if wanted.kind not in decoders:
+        return "not a picture"
+    try:
+        return digest_pixels(decoders[wanted.kind](data, path))
+    except PoisongenError as error:
+        return f"not decodable ({error.found or error.problem})"
+
+
+def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: bool = False) -> tuple[Manifest, int]:
+    """Hold a finished folder against its manifest; returns the manifest and the number of files that were checked.
+
+    ``decode`` decodes every picture, even where the bytes are right. ``source`` compares with the clean dataset too. Raises
+    VerifyError with every difference, and ManifestError if the manifest itself is missing or cannot be read.
+    """
+    if not (root / MANIFEST).exists():
+        found = "an unfinished folder" if (root / folder.PLAN).exists() else "nothing"
+        raise VerifyError("This is not a finished dataset folder.", file=root / MANIFEST, expected="a manifest", found=found)
+    try:
+        manifest, rows = read(root)
+    except ManifestError as error:
+        kind = VerifyError if _sums_disagree(root) else ManifestError
+        raise kind(error.problem, file=error.file, expected=error.expected, found=error.found, remedy=error.remedy) from None
+    sums, findings = _read_sums(root)
+    expected = {one.path: one for one in _expected(manifest, rows, sums)}
+    present = folder.files_below(root)
+    linked = [path for path in present if (root / path).is_symlink()]
+    unexpected = [path for path in present if path not in expected and path != SUMS and path not in DERIVED]
+    findings += [Finding("unexpected", path, "no row and no checksum names this file") for path in unexpected]
+    findings += [Finding("link", path, "the link does not lead to a file") for path in linked if not (root / path).is_file()]
+    findings += [
+        Finding("checksum", SUMS, f"it lacks {path}" if path not in sums else f"it names {path}, which no row does")
+        for path in sorted((expected.keys() - sums.keys()) | (sums.keys() - expected.keys()))
+    ]
+    if fingerprint(rows) != manifest.source.fingerprint:
+        findings.append(Finding("changed", MANIFEST, "the source's fingerprint is not that of the rows"))
+    for differs in workers.map(FileChecker(root, source, decode), list(expected.values()), "verifying"):
+        findings += differs
+    if findings:
+        listed = sorted({str(finding) for finding in findings})
+        raise VerifyError(
+            f"The folder is not what its manifest says: {len(listed):,} difference{'s'[: len(listed) > 1]}.\n"
+            + "\n".join(f"  {line}" for line in listed),
+            file=root,
+            remedy="rebuild it from its manifest and the clean source",
+        )
+    return manifest, len(expected) + 1
+
+
+def _expected(manifest: Manifest, rows: tuple[Row, ...], sums: dict[str, str]) -> Iterator[Expected]:
+    for row in rows:
+        prefix = f"triggered/{row.set}/" if row.set else ""
+        for path, (file_bytes, pixels) in row.files().items():
+            kind = "picture" if path == row.image else "label"
+            yield Expected(path, kind, sums.get(path), file_bytes, pixels, path.removeprefix(prefix))
+    for path in (MANIFEST, SAMPLES, CARD):
+        yield Expected(path, "text", sums.get(path))
+    if manifest.art_pixels:
+        yield Expected(ART, "art", sums.get(ART), None, manifest.art_pixels)
+    named = {path for row in rows for path in row.files()}
+    lists = {
+        f"triggered/{name}/{split}.txt" if name else f"{split}.txt"
+        for name in ("", *manifest.evaluation_sets)
+        for split in manifest.source.splits
+    }
+    for path in sorted(lists & sums.keys() - named):
+        yield Expected(path, "text", sums[path])
+
+
+def _read_sums(root: Path) -> tuple[dict[str, str], list[Finding]]:
+    """SHA256SUMS as path → digest, and what is wrong with the file itself."""
+    try:
+        text = (root / SUMS).read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return {}, [Finding("missing", SUMS, "the file is not there")]
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [Finding("damaged", SUMS, str(error))]
+    sums: dict[str, str] = {}
+    for line in text.split("\n")[:-1]:
+        digest, gap, path = line[:64], line[64:66], line[66:]
+        try:
+            if gap != "  " or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+                raise ValueError
+            sums[folder_path(path)] = f"sha256:{digest}"
+        except ValueError:
+            return sums, [Finding("damaged", SUMS, f"a line cannot be read: {line[:100]!r}")]
+    return sums, [] if sums_text(sums) == text else [Finding("damaged", SUMS, "the lines are not sorted, or one stands twice")]
+
+
+def _sums_disagree(root: Path) -> bool:
+    """Does SHA256SUMS say that the manifest or the rows were changed after they were written?"""
+    sums, _ = _read_sums(root)
+    return any(
+        name in sums and (not (root / name).is_file() or digest_bytes((root / name).read_bytes()) != sums[name])
+        for name in (MANIFEST, SAMPLES)
+    )

@@ -1,0 +1,177 @@
+"""Every setting of a run, with its default and the reason for it.
+
+The defaults are the published recipe of SwiftNet (Oršić & Šegvić) with the 200 epochs of the reference results. A preset is a TOML
+file in ``presets/``: a small difference from the defaults, with its reasons. ``--set key=value`` goes over both.
+"""
+
+import dataclasses
+import difflib
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import SettingError, letter
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run does. Every field but ``workers`` shapes the weights, bit by bit."""
+
+    preset: str = "default"
+    seed: int = 0  # of the weights, the order and every augmentation
+    init: str = "imagenet"  # imagenet, random, or a file of weights
+
+    epochs: int = 200  # the reference results' number (the papers: 250)
+    batch: int = 14
+    crop: tuple[int, int] = (768, 768)  # height, width of a box at scale 1, in pixels of the folder's pictures
+    scale: tuple[float, float] = (0.5, 2.0)  # a box is the crop's size times a number from here, then resized to the crop's
+    flip: bool = True  # every second box is mirrored, left to right
+    input_scale: float = 1.0  # the network sees pictures at this size; metrics stay at the folder's size
+
+    lr: float = 4e-4  # of Adam; falls along a cosine, step by step …
+    lr_final: float = 1e-6  # … to this at the last step
+    weight_decay: float = 1e-4  # added to the gradient, as Adam's L2 term
+    betas: tuple[float, float] = (0.9, 0.99)
+    pretrained_factor: float = 0.25  # lr and weight decay of an encoder that starts from given weights; no part in random init
+
+    precision: str = "auto"  # bfloat16 (autocast), float32; auto: bfloat16 on a device that computes in it. Scoring is float32
+    channels_last: bool = True  # faster on CPU and GPU; changes the last bits
+    device: str = "auto"  # cpu, cuda, cuda:1 …; auto: a GPU where there is one
+    threads: int = 0  # of a CPU; 0: all cores. Another number of threads gives other last bits
+    workers: int = -1  # processes that decode pictures; -1: none on a CPU, up to 8 beside a GPU. Never changes a bit
+
+    validate_every: int = 0  # epochs between scores on the clean evaluation split; 0: only at the end
+    checkpoint_every: int = 1  # epochs between checkpoints; Ctrl-C saves one in any case
+
+    def differences(self, other: "Config") -> list[str]:
+        """One line for each setting in which two runs differ, apart from those that change no result."""
+        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+        return [f"{name}: {mine} → {theirs}" for name, mine, theirs in pairs if mine != theirs and name not in NO_RESULT]
+
+    @property
+    def net_crop(self) -> tuple[int, int]:
+        """Height and width of the boxes as the network sees them."""
+        return max(1, round(self.crop[0] * self.input_scale)), max(1, round(self.crop[1] * self.input_scale))
+
+
+NO_RESULT = ("preset", "workers", "validate_every", "checkpoint_every")
+"""Settings that may change between the parts of an interrupted run: the weights stay the same."""
+
+
+def presets() -> list[str]:
+    """Names of the presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load(preset: str, changes: Mapping[str, Any]) -> Config:
+    """The defaults, then the preset, then ``changes`` (values of a setting's type, or their text as on the command line).
+
+    Raises SettingError: unknown preset or setting (did you mean …), wrong type, value outside its range.
+    """
+    if preset not in presets():
+        todo = _did_you_mean(preset, presets())
+        raise SettingError(letter(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo))
+    config = Config(preset=preset)
+    for settings, origin in ((tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8")), f"preset {preset}"), (changes, None)):
+        for key, value in settings.items():
+            config = _changed(config, key, value, origin)
+    return config
+
+
+def from_json(values: Mapping[str, Any]) -> Config:
+    """The inverse of ``dataclasses.asdict`` after a trip through JSON."""
+    return Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def resolved(config: Config) -> Config:
+    """The same settings with every ``auto`` replaced by what this machine is."""
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))  # type: ignore[attr-defined]
+    workers = config.workers if config.workers >= 0 else 0 if device == "cpu" else min(8, cores)
+    precision = config.precision
+    if precision == "auto":
+        if device.startswith("cuda"):
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+            fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        precision = "bfloat16" if fast else "float32"
+    return dataclasses.replace(config, device=device, threads=config.threads or cores, workers=workers, precision=precision)
+
+
+def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config:
+    names = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
+    if key not in names:
+        raise SettingError(letter(f"There is no setting “{key}”.", file=origin, todo=_did_you_mean(key, names)))
+    default = getattr(Config(), key)
+    try:
+        value = _typed(value, default)
+        if not _sensible(key, value):
+            raise ValueError(f"{value}, outside its range")
+    except ValueError as error:
+        expected = {tuple: f"{len(default)} numbers, such as {list(default)}" if isinstance(default, tuple) else ""}
+        kind = expected.get(type(default), f"a {type(default).__name__}, such as {default}")
+        raise SettingError(letter(f"The setting “{key}” cannot be this.", file=origin, expected=kind, found=error)) from None
+    return dataclasses.replace(config, **{key: value})
+
+
+def _typed(value: Any, default: Any) -> Any:
+    """``value`` as the type of ``default``; text is read as TOML writes it, and 360x480 as a pair."""
+    if isinstance(value, str) and not isinstance(default, str):
+        text = f"[{value.replace('x', ',')}]" if isinstance(default, tuple) and "[" not in value else value.lower()
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            raise ValueError(value) from None
+    if isinstance(default, tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(default):
+            raise ValueError(value)
+        return tuple(_typed(part, model) for part, model in zip(value, default, strict=True))
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise ValueError(repr(value))
+    return value
+
+
+def _sensible(key: str, value: Any) -> bool:
+    match key:
+        case "seed":
+            return 0 <= value < 1 << 64
+        case "epochs" | "batch" | "checkpoint_every":
+            return value >= 1
+        case "crop":
+            return min(value) >= 1
+        case "scale":
+            return 0 < value[0] <= value[1] < math.inf
+        case "betas":
+            return all(0 <= beta < 1 for beta in value)
+        case "input_scale" | "lr":
+            return 0 < value < math.inf
+        case "lr_final" | "weight_decay" | "pretrained_factor":
+            return 0 <= value < math.inf
+        case "threads" | "validate_every":
+            return value >= 0
+        case "workers":
+            return value >= -1
+        case "precision":
+            return value in ("auto", "bfloat16", "float32")
+        case "device":
+            return value in ("auto", "cpu", "cuda") or (value.startswith("cuda:") and value[5:].isdecimal())
+        case _:
+            return True
+
+
+def _did_you_mean(word: str, words: list[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else "choose one of: " + ", ".join(words)
