@@ -54,9 +54,12 @@ class Done:
         return {"row": self.row.model_dump(exclude_none=True), "sums": self.sums, "stats": self.stats}
 
     @classmethod
-    def from_journal(cls, entry: Mapping[str, Any]) -> "Done":
-        """Back from a line of the journal."""
-        return cls(Row.model_validate_json(canonical(entry["row"])), dict(entry["sums"]), dict(entry["stats"]))
+    def from_journal(cls, entry: Mapping[str, Any]) -> "Done | None":
+        """Back from a line of the journal; None for a line that says nothing, which is then done again."""
+        try:
+            return cls(Row.model_validate_json(canonical(entry["row"])), dict(entry["sums"]), dict(entry["stats"]))
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass
@@ -215,8 +218,8 @@ def build(
     """
     folder.check_apart(out, source.root)
     with folder.Workplace(out, restart=restart) as place:
-        facts = plan.facts() | {"link": link, "art": digest_pixels(art) if art is not None else None}
-        journalled = [Done.from_journal(entry) for entry in place.bind(facts)]
+        facts = plan.facts() | {"link": link, "version": __version__, "art": digest_pixels(art) if art is not None else None}
+        journalled = [entry for entry in map(Done.from_journal, place.bind(facts)) if entry]
         kept = [done for done in workers.map(StillThere(source.root, place.path), journalled, "checking") if done]
         done = {one.row.key: one for one in kept}
         todo = [entry for entry in plan.entries if entry.key not in done]

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,21 +12,27 @@ from typing import Any, NoReturn
 import click
 
 from poisongen import apply, art, draw, rebuild, summary
-from poisongen.attacks import ATTACKS, EVALUATION
+from poisongen.attacks import ATTACKS
 from poisongen.datasets import LAYOUTS, Layout
-from poisongen.errors import PoisongenError, RecipeError
+from poisongen.errors import PoisongenError
 from poisongen.folder import LinkMode, check_apart, check_out
-from poisongen.labels import LabelSpace
-from poisongen.lengths import Length
-from poisongen.pixels import Pixels, digest_pixels
-from poisongen.placement import NearVictim
+from poisongen.options import (
+    FOLDER,
+    Seed,
+    attack_options,
+    combine,
+    jobs_option,
+    json_option,
+    link_option,
+    out_option,
+    recipe_of,
+    restart_option,
+    source_option,
+)
 from poisongen.plan import Plan, make_plan
-from poisongen.recipe import EvaluationSet, Poison, Recipe
-from poisongen.relabel import VictimToTarget
-from poisongen.triggers import Patch
 from poisongen.verify import verify as verify_folder
 from poisongen.version import __version__
-from poisongen.workers import Workers, available_cores
+from poisongen.workers import Workers
 
 INTERRUPTED = 130
 
@@ -88,52 +93,6 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-FOLDER = click.Path(path_type=Path)
-
-
-class Seed(click.ParamType):
-    """A whole number from 0 to 2⁶³ - 1."""
-
-    name = "seed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number, or a usage error."""
-        text = str(value)
-        if not (text.isascii() and text.isdecimal() and int(text) < 1 << 63):
-            self.fail(f"{text!r} is not a whole number from 0 to 2^63 - 1", param, ctx)
-        return int(text)
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_source_option = click.option("--source", type=FOLDER, required=True, help="Folder of the clean dataset.")
-_out_option = click.option("--out", type=FOLDER, help="Folder to write: a new name, or an empty folder.")
-_jobs_option = click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=available_cores,
-    show_default="all cores",
-    help="Worker processes; the result does not depend on it.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_restart_option = click.option(
-    "--restart", is_flag=True, help="Discard unfinished work in OUT.partial instead of going on with it."
-)
-_link_option = click.option(
-    "--link",
-    type=click.Choice(["copy", "hard", "symlink"]),
-    default="copy",
-    help="Clean files: copy (shares blocks where the file system can), or link. Editing a linked file edits the source.",
-)
-
-
 @dataclass
 class _Reporter:
     """What the command says: results on standard output, as text or JSON; notes on standard error."""
@@ -170,64 +129,7 @@ def _dataset_command(name: str, layout: Layout) -> click.Command:
           poisongen {name} --source DIR --attack benign --out clean/
         """,
     )
-    @_options(
-        click.option(
-            "--source",
-            type=FOLDER,
-            envvar=[layout.variable, "POISONGEN_SOURCE"],
-            show_envvar=True,
-            help=f"Folder of the clean {layout.title}.",
-        ),
-        click.option(
-            "--attack",
-            type=click.Choice(list(ATTACKS)),
-            required=True,
-            help="What to do to the training split; benign freezes it clean.",
-        ),
-        click.option("--rate", help="Share of all training pictures that is poisoned: 0.1 or 10%. Required but for benign."),
-        _out_option,
-        click.option("--victim", default=layout.victims, help="Class that the trigger hides; several with commas."),
-        click.option("--target", default=layout.target, help="Class that the victim is relabelled to."),
-        click.option("--trigger", default="default", help="The drawn default, or patch:FILE (PNG; alpha is blended)."),
-        click.option("--trigger-size", default="10.7%", help="Height of the trigger: 110px, or 10.7% of the picture's height."),
-        click.option(
-            "--edge-margin", default="0px", help="Least distance of the trigger's centre from the edges (the authors' code: 39%)."
-        ),
-        click.option(
-            "--nni",
-            "rule",
-            type=click.Choice(["nearest", "band"]),
-            default="nearest",
-            help="nni: the nearest position, or uniform in a band.",
-        ),
-        click.option("--lower", default="0px", help="nni: least distance from the victim, px or % of the height."),
-        click.option(
-            "--upper", help="nni: greatest distance from the victim (the paper: 60 px at 512 rows).", show_default="unbounded"
-        ),
-        click.option(
-            "--min-victim-pixels", type=click.IntRange(min=1), default=1, help="Smaller victims do not make a picture eligible."
-        ),
-        click.option(
-            "--seed",
-            type=Seed(),
-            default=0,
-            help="Chooses the poisoned pictures and places the triggers.",
-        ),
-        click.option(
-            "--eval-seed",
-            type=Seed(),
-            default=0,
-            help="Places the triggers of the evaluation sets.",
-        ),
-        click.option(
-            "--take-what-fits", is_flag=True, help="Poison fewer pictures, with a warning, where the rate asks for too many."
-        ),
-        _jobs_option,
-        _link_option,
-        _restart_option,
-        click.option("--dry-run", is_flag=True, help="Plan, print the counts and the first placements, write nothing."),
-        _json_option,
-    )
+    @attack_options(layout)
     def command(**options: Any) -> None:
         _freeze(name, layout, **options)
 
@@ -253,7 +155,7 @@ def _freeze(
     if out is None and not dry_run:
         raise click.UsageError("Where shall the dataset go? Give --out, or --dry-run to see the plan only.")
     picture = art.load(options["trigger"]) if options["attack"] != "benign" else None
-    recipe = _recipe(layout, picture, options, layout.space)
+    recipe = recipe_of(layout.space, picture, options)
     if out is not None:
         check_out(out)
         check_apart(out, source)
@@ -277,49 +179,6 @@ def _freeze(
     _report_built(report, built, lines)
     if link != "copy":
         report.note(f"note: clean files are {link} links: editing one edits the source")
-
-
-def _recipe(layout: Layout, picture: Pixels | None, options: dict[str, Any], space: LabelSpace) -> Recipe:
-    """The resolved recipe of the command line. Raises RecipeError."""
-    attack = ATTACKS[options["attack"]]
-    if attack.placement is None:
-        if options["rate"] is not None:
-            raise RecipeError(f"--rate has no meaning for {options['attack']}, which poisons nothing.", remedy="leave it out")
-        return Recipe(attack=options["attack"], seed=options["seed"])
-    if options["rate"] is None:
-        raise click.UsageError("Which share of the training pictures shall be poisoned? Give --rate, e.g. 0.1.")
-    assert picture is not None
-    margin = Length.parse(options["edge_margin"])
-    placement = attack.placement.model_copy(update={"edge_margin": margin})
-    near = {
-        "rule": options["rule"],
-        "lower": Length.parse(options["lower"]),
-        "upper": Length.parse(options["upper"]) if options["upper"] else None,
-    }
-    if isinstance(placement, NearVictim):
-        placement = placement.model_copy(update=near)
-    elif near != {"rule": "nearest", "lower": Length.parse("0px"), "upper": None}:
-        raise RecipeError(
-            f"--nni, --lower and --upper have no meaning for {options['attack']}.",
-            remedy="leave them out, or choose --attack nni",
-        )
-    return Recipe(
-        attack=options["attack"],
-        seed=options["seed"],
-        poison=Poison(
-            trigger=Patch(size=Length.parse(options["trigger_size"]), art_pixels=digest_pixels(picture)),
-            placement=placement,
-            relabel=VictimToTarget(),
-            victim_classes=tuple(space.find(victim) for victim in options["victim"].split(",")),
-            target_class=space.find(options["target"]),
-            min_victim_pixels=options["min_victim_pixels"],
-            rate=options["rate"],
-            take_what_fits=options["take_what_fits"],
-            evaluation_sets=tuple(
-                EvaluationSet(name=name, placement=rule, seed=options["eval_seed"]) for name, rule in EVALUATION.items()
-            ),
-        ),
-    )
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
@@ -364,7 +223,7 @@ for _name, _layout in LAYOUTS.items():
 
 @cli.command("rebuild", short_help="Make the same dataset again from its manifest.")
 @click.argument("manifest", type=FOLDER)
-@_options(_source_option, _out_option, _jobs_option, _link_option, _restart_option, _json_option)
+@combine(source_option, out_option, jobs_option, link_option, restart_option, json_option)
 def rebuild_command(
     manifest: Path, source: Path, out: Path | None, jobs: int, link: LinkMode, restart: bool, as_json: bool
 ) -> None:
@@ -402,11 +261,11 @@ def rebuild_command(
 
 @cli.command("verify", short_help="Hold a dataset folder against its manifest.")
 @click.argument("folder", type=FOLDER)
-@_options(
+@combine(
     click.option("--source", type=FOLDER, help="Clean dataset: compare the clean files with it, too."),
     click.option("--decode", is_flag=True, help="Decode every picture, even where the bytes are right."),
-    _jobs_option,
-    _json_option,
+    jobs_option,
+    json_option,
 )
 def verify_command(folder: Path, source: Path | None, decode: bool, jobs: int, as_json: bool) -> None:
     """Hold a dataset FOLDER against its manifest.
@@ -428,14 +287,14 @@ def verify_command(folder: Path, source: Path | None, decode: bool, jobs: int, a
 
 @cli.command("draw", short_help="Draw street scenes, a source that needs no download.")
 @click.argument("out", type=FOLDER)
-@_options(
+@combine(
     click.option("--size", default="256x128", help="Width x height of the pictures in pixels."),
     click.option("--train", type=click.IntRange(min=1), default=draw.TRAIN, help="Pictures in the training split."),
     click.option("--val", type=click.IntRange(min=0), default=draw.VAL, help="Pictures in the validation split."),
     click.option("--seed", type=Seed(), default=0, help="Another seed draws other streets."),
-    _jobs_option,
-    _restart_option,
-    _json_option,
+    jobs_option,
+    restart_option,
+    json_option,
 )
 def draw_command(out: Path, size: str, train: int, val: int, seed: int, jobs: int, restart: bool, as_json: bool) -> None:
     """Draw street scenes in the layout of Cityscapes: a source to try everything on, without a download.
@@ -475,7 +334,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 
 @cli.command("attacks")
-@_json_option
+@json_option
 def attacks_command(as_json: bool) -> None:
     """List the attacks, with defaults and papers.
 

@@ -211,6 +211,17 @@ class Manifest(BaseModel):
     art_pixels: Digest | None
     environment: dict[str, str]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        for name, count in self.counts.items():
+            changed = [what for what in ("poisoned", "triggered") if what in count]
+            needed = {"pictures"}.union(*({what, "with_victim", "victim_pixels", f"victim_pixels_{what}"} for what in changed))
+            if needed - count.keys():
+                raise ValueError(f"the counts of {name} lack {', '.join(sorted(needed - count.keys()))}")
+        if len(self.label_space.colours) != len(self.label_space.names):
+            raise ValueError("names and colours differ in number")
+        return self
+
     def text(self) -> str:
         """The file's text: indented for people, in the order of the format's page."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)

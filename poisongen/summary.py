@@ -34,17 +34,18 @@ def describe_placement(placement: Placement) -> str:
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What was counted, under every denominator: a heading, and a line for each split and evaluation set."""
-    heading = ["", "pictures", "with victim", "eligible", "changed", "of pictures", "of those with", "of victim pixels"]
+    heading = ["", "pictures", "with victim", "eligible", "with trigger", "of pictures", "of those with", "of victim pixels"]
     table = [heading]
     for name, count in counts.items():
         changed = next((what for what in ("poisoned", "triggered") if what in count), "")
         eligible = count.get("eligible", count.get("triggered"))
         cells = [count["pictures"], count.get("with_victim"), eligible, count.get(changed)]
+        # "Those with" are the pictures with a victim.
         shares = (("pictures", changed), ("with_victim", changed), ("victim_pixels", f"victim_pixels_{changed}"))
         table.append(
             [name]
             + ["–" if cell is None else f"{cell:,}" for cell in cells]
-            + [f"{100 * count[part] / count[whole]:.2f} %" if changed and count[whole] else "–" for whole, part in shares]
+            + [f"{100 * count[part] / count[whole]:.2f} %" if changed and count.get(whole) else "–" for whole, part in shares]
         )
     if all("with_victim" not in count for count in counts.values()):
         table = [row[:2] for row in table]

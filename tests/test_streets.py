@@ -51,8 +51,8 @@ def test_another_seed_or_index_is_another_scene() -> None:
 def test_a_scene_has_the_size_that_was_asked_for(size: tuple[int, int]) -> None:
     """A picture is uint8 (height, width, 3), its label map uint8 (height, width), and both are contiguous."""
     image, labels = draw_scene(1, 2, *size)
-    assert (image.dtype, image.shape) == (np.uint8, (*size, 3))
-    assert (labels.dtype, labels.shape) == (np.uint8, size)
+    assert image.dtype == np.uint8 and image.shape == (*size, 3)
+    assert labels.dtype == np.uint8 and labels.shape == size
     assert image.flags.c_contiguous and labels.flags.c_contiguous
 
 

@@ -25,6 +25,8 @@ GRASSES: tuple[Colour, ...] = ((98, 122, 60), (116, 124, 66), (84, 112, 64))
 KERB: Colour = (176, 174, 170)
 FARTHEST = 400_000
 
+PLASTER, FRAME, GLASS, LAMPLIT, CORNICE, AWNING, PLINTH = range(7)  # what a façade is made of
+
 
 @dataclass(frozen=True)
 class Block:
@@ -254,28 +256,28 @@ def facade(light: Light, block: Block, along: Ints, up: Ints, facing: int) -> tu
     pane = (bay > margin) & (bay < block.bay - margin) & (storey > 900) & (storey < block.storey - 450)
     frame = (bay > margin - 160) & (bay < block.bay - margin + 160) & (storey > 700) & (storey < block.storey - 300)
     bar = abs(bay - block.bay // 2) < 50
-    glass = np.where(lit, 3, 2)
-    upper = np.where(pane & ~bar, glass, np.where(frame, 1, np.where(storey < 130, 4, 0)))
+    glass = np.where(lit, LAMPLIT, GLASS)
+    kind = np.where(pane & ~bar, glass, np.where(frame, FRAME, np.where(storey < 130, CORNICE, PLASTER)))
     if block.shop:
         door = (bay > 250) & (up > 450) & (up < 2400)
         sign = (up >= 2400) & (up < block.storey - 250)
-        upper = np.where(up < block.storey, np.where(door, glass, np.where(sign, 5, 0)), upper)
-    kind = np.where(up < 350, 6, np.where(up > block.height - 450, 4, upper))
+        kind = np.where(up < block.storey, np.where(door, glass, np.where(sign, AWNING, PLASTER)), kind)
+    kind = np.where(up < 350, PLINTH, np.where(up > block.height - 450, CORNICE, kind))
     wall = np.array(block.wall)
     pale, cornice, plinth = np.minimum(wall + 34, 240), wall * 3 // 4 + 30, wall // 2 + 10
     palette = np.array((wall, pale, (66, 80, 96), (250, 214, 140), cornice, block.awning, plinth))
     shine = (noise(bays, storeys, block.salt + 1) >> 2) - 32 + (storey >> 6)
     brick = (noise(along // 260, up // 130, block.salt + 2) >> 4) - 8
-    return palette.T[:, kind], np.where(kind == 3, 270, facing + np.where(kind == 2, shine, brick))
+    return palette.T[:, kind], np.where(kind == LAMPLIT, 270, facing + np.where(kind == GLASS, shine, brick))
 
 
 def garden(stage: Stage, block: Block, side: Side, stream: Stream) -> None:
-    """Trees behind a hedge of uneven height."""
+    """Trees behind an uneven hedge, higher than the camera: it hides the ground behind."""
     z = block.z1
     while z > max(block.z0, 2500):
         tree(stage, (side.front + between(stream, 2500, 5500)) * side.sign, z, stream, between(stream, 5500, 10_500))
         z -= 4000 + z // 12
-    colour, tall, x = pick(stream, LEAVES), between(stream, 1000, 1900), side.front * side.sign
+    colour, tall, x = pick(stream, LEAVES), between(stream, 1800, 2600), side.front * side.sign
     canvas = stage.canvas
     corners = [stage.camera.project(*corner) for corner in upright(x, block.z0, block.z1, tall + 500)]
     if region := canvas.region(corners):
