@@ -10,7 +10,7 @@ import numpy as np
 from poisongen import folder
 from poisongen.card import data_card
 from poisongen.datasets.source import Source
-from poisongen.errors import OutputError, SourceError
+from poisongen.errors import ManifestError, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.manifest import (
     ART,
@@ -20,8 +20,6 @@ from poisongen.manifest import (
     SUMS,
     Labels,
     Manifest,
-    Measure,
-    Placed,
     Rejected,
     Row,
     SourceFacts,
@@ -30,10 +28,11 @@ from poisongen.manifest import (
     environment,
     fingerprint,
     identity,
+    measure_of,
     rows_text,
 )
-from poisongen.pixels import Pixels, decode_label, decode_picture, digest_bytes, digest_pixels, encode_png
-from poisongen.plan import Entry, Plan, read_file
+from poisongen.pixels import Pixels, check_png, decode_label, decode_picture, digest_bytes, digest_pixels, encode_png
+from poisongen.plan import Entry, Plan, planned_row, read_file
 from poisongen.recipe import Recipe
 from poisongen.triggers import footprint, mask, paint
 from poisongen.version import __version__
@@ -84,6 +83,9 @@ class _Written:
         return self.sums[path]
 
 
+_AGAIN = "run the command again, with --restart if it was interrupted"
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes the files of one entry below ``out``. Runs in worker processes; depends on its entry and the source only."""
@@ -98,67 +100,46 @@ class Writer:
     def __call__(self, entry: Entry) -> Done:
         """Raises SourceError for a file that changed since it was planned on, or is damaged."""
         sample, known = entry.examined.sample, entry.examined
-        prefix = f"triggered/{entry.set}/" if entry.set else ""
         source_image, source_label = self.root / sample.image, self.root / sample.label
         stats = {path: _state(self.root / path) for path in (sample.image, sample.label)}
         image_data, label_data = read_file(source_image), read_file(source_label)
         if digest_bytes(label_data) != known.label_bytes:
-            raise SourceError(
-                "A label map changed while the dataset was built.", file=source_label, remedy="run the command again"
-            )
-        written = _Written(self.out)
-        row: dict[str, Any] = {
-            "id": sample.id,
-            "split": sample.split,
-            "role": entry.role,
-            "set": entry.set,
-            "height": known.height,
-            "width": known.width,
-            "image": prefix + sample.image,
-            "label": prefix + sample.label,
-        }
+            raise SourceError("A label map changed while the dataset was built.", file=source_label, remedy=_AGAIN)
+        written, row = _Written(self.out), planned_row(entry, self.recipe)
         raw = decode_label(label_data, source_label) if entry.role == "poisoned" or sample.label_train else None
-        if self.recipe.poison:
-            row["victim_pixels"] = known.victim_pixels
         if entry.spot:
-            row |= self._painted(entry, written, image_data, prefix)
+            row |= self._painted(entry, written, row, image_data)
         else:
+            check_png(image_data, source_image, colours=("RGB",))
             row["image_bytes"] = written.clean(row["image"], source_image, image_data, self.link)
         if entry.role == "poisoned":
             assert self.recipe.poison is not None and raw is not None
-            relabelled = self.recipe.poison.relabel.apply(
-                raw, self.space, self.recipe.poison.victim_classes, self.recipe.poison.target_class
-            )
+            poison = self.recipe.poison
+            relabelled = poison.relabel.apply(raw, self.space, poison.victim_classes, poison.target_class)
             row["relabelled_pixels"] = int(np.count_nonzero(relabelled != raw))
-            row["label_pixels"], row["source_label_bytes"] = written.png(row["label"], relabelled), known.label_bytes
+            row["label_pixels"] = written.png(row["label"], relabelled)
             raw = relabelled
         else:
-            row["label_bytes"] = written.clean(row["label"], source_label, label_data, self.link)
+            written.clean(row["label"], source_label, label_data, self.link)
         if sample.label_train:
             assert raw is not None
-            row["label_train"] = prefix + sample.label_train
             row["label_train_pixels"] = written.png(row["label_train"], self.space.to_train(raw))
         return Done(Row(**{key: value for key, value in row.items() if value is not None}), written.sums, stats, written.copied)
 
-    def _painted(self, entry: Entry, written: _Written, image_data: bytes, prefix: str) -> dict[str, Any]:
+    def _painted(self, entry: Entry, written: _Written, row: dict[str, Any], image_data: bytes) -> dict[str, Any]:
         assert self.recipe.poison is not None and self.art is not None and entry.spot is not None
-        sample, (top, left, _, _) = entry.examined.sample, entry.spot.box
-        picture = decode_picture(image_data, self.root / sample.image)
+        source_image, (top, left, _, _) = self.root / entry.examined.sample.image, entry.spot.box
+        picture = decode_picture(image_data, source_image)
         if picture.shape[:2] != (entry.examined.height, entry.examined.width):
-            raise SourceError(
-                "A picture changed while the dataset was built.", file=self.root / sample.image, remedy="run the command again"
-            )
+            raise SourceError("A picture changed while the dataset was built.", file=source_image, remedy=_AGAIN)
         rendered = self.recipe.poison.trigger.render(self.art, *picture.shape[:2])
         covered = footprint(rendered)
         paint(picture, rendered, top, left)
-        path = prefix + sample.mask
         return {
-            "image_pixels": written.png(prefix + sample.image, picture),
+            "image_pixels": written.png(row["image"], picture),
             "source_image_bytes": digest_bytes(image_data),
-            "mask": path,
-            "mask_pixels": written.png(path, mask(picture.shape[:2], covered, top, left)),
+            "mask_pixels": written.png(row["mask"], mask(picture.shape[:2], covered, top, left)),
             "trigger_pixels": int(np.count_nonzero(covered)),
-            "placement": Placed(**vars(entry.spot)),
         }
 
 
@@ -231,11 +212,12 @@ def build(
         rows = [one.row for one in done.values()]
         text = rows_text(rows)
         if expected_identity is not None and identity(text) != expected_identity:
-            raise OutputError(
+            place.abandon()
+            raise ManifestError(
                 "The rebuilt dataset is not the one that the manifest describes.",
                 expected=expected_identity,
                 found=identity(text),
-                remedy=f"the manifest contradicts itself, or was written by other rules; what was built stays in {place.path}",
+                remedy="get the manifest again: a digest in its rows is wrong, or it was written by other rules; nothing was kept",
             )
         manifest = describe(plan, source, art, rows)
         sums = {path: digest for one in done.values() for path, digest in one.sums.items()}
@@ -266,7 +248,7 @@ def describe(plan: Plan, source: Source, art: Pixels | None, rows: list[Row]) ->
         source=SourceFacts(layout=source.layout, splits=source.splits, fingerprint=fingerprint(rows), license=source.license),
         splits=Splits(train=source.train_split, evaluation=source.evaluation_split),
         label_space=Labels.of(source.space),
-        measure=Measure(victim_classes=poison.victim_classes, target_class=poison.target_class) if poison else None,
+        measure=measure_of(plan.recipe),
         recipe=plan.recipe,
         evaluation_sets=tuple(planned.name for planned in poison.evaluation_sets) if poison else (),
         counts=plan.counts,

@@ -263,7 +263,7 @@ def rebuild_command(
 @click.argument("folder", type=FOLDER)
 @combine(
     click.option("--source", type=FOLDER, help="Clean dataset: compare the clean files with it, too."),
-    click.option("--decode", is_flag=True, help="Decode every picture, even where the bytes are right."),
+    click.option("--decode", is_flag=True, help="Decode the clean files, too; what was written anew always is."),
     jobs_option,
     json_option,
 )

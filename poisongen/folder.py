@@ -20,7 +20,7 @@ from poisongen.manifest import canonical
 
 LinkMode = Literal["copy", "hard", "symlink"]
 
-LOCK, PLAN, JOURNAL = ".lock", ".plan.json", ".journal.jsonl"
+LOCK, PLAN, JOURNAL, CONTENT = ".lock", ".plan.json", ".journal.jsonl", "content"
 _TEMPORARY = ".tmp~"
 _FICLONE = 0x40049409  # ioctl of Linux: let two files share their blocks until one is written
 
@@ -65,33 +65,36 @@ def _reflink(source: Path, path: Path) -> bool:
 
 
 class Workplace:
-    """``OUT.partial`` while it is worked in: locked, bound to one plan, renamed to ``OUT`` at the end.
+    """``OUT.partial`` while it is worked in: locked, bound to one plan, its content renamed to ``OUT`` at the end.
 
-    Use as a context manager; leaving it without ``seal`` keeps the folder for the next try. Raises OutputError if ``out`` holds something,
-    if another process works there, or if the folder holds work on another plan (``restart`` discards that).
+    ``path`` is where the dataset grows, ``OUT.partial/content``; lock, plan and journal lie beside it, so that a kill at any moment
+    leaves all or nothing of them. Use as a context manager; leaving it without ``seal`` keeps the folder for the next try. Raises
+    OutputError if ``out`` holds something, if another process works there, or if the folder holds work on another plan (``restart``
+    discards that).
     """
 
     def __init__(self, out: Path, *, restart: bool = False) -> None:
         self.out = Path(os.path.abspath(out)) if not out.is_symlink() else out.resolve()
-        self.path = self.out.with_name(self.out.name + ".partial")
+        self.partial = self.out.with_name(self.out.name + ".partial")
+        self.path = self.partial / CONTENT
         self.restart = restart
         self._lock = -1
 
     def __enter__(self) -> Self:
         check_out(self.out)
         self._require_ours()
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        self.partial.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.partial / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise OutputError(
-                "Another poisongen is working on this folder.", file=self.path, remedy="wait for it, or choose another --out"
-            ) from None
+            remedy = "wait for it, or choose another --out"
+            raise OutputError("Another poisongen is working on this folder.", file=self.partial, remedy=remedy) from None
         check_out(self.out)
         if self.restart:
-            self._clear()
+            self.discard()
+        self.path.mkdir(exist_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -99,45 +102,49 @@ class Workplace:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
                 "The disk is full.",
-                file=error.filename or self.path,
-                found=f"{shutil.disk_usage(self.path).free:,} bytes free",
-                remedy=f"make room and run the same command: it goes on where it stopped, in {self.path}",
+                file=error.filename or self.partial,
+                found=f"{shutil.disk_usage(self.partial).free:,} bytes free",
+                remedy=f"make room and run the same command: it goes on where it stopped, in {self.partial}",
             ) from error
 
     def _require_ours(self) -> None:
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
-            raise OutputError(
-                "The working folder's name is taken.", file=self.path, remedy="move it away, or choose another --out"
-            )
-        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / LOCK).is_file():
+        if self.partial.is_symlink() or (self.partial.exists() and not self.partial.is_dir()):
+            remedy = "move it away, or choose another --out"
+            raise OutputError("The working folder's name is taken.", file=self.partial, remedy=remedy)
+        if self.partial.is_dir() and any(self.partial.iterdir()) and not (self.partial / LOCK).is_file():
             raise OutputError(
                 "The working folder holds something that poisongen did not write.",
-                file=self.path,
+                file=self.partial,
                 remedy="move it away, or choose another --out",
             )
 
-    def _clear(self) -> None:
-        for child in self.path.iterdir():
-            if child.name != LOCK:
-                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+    def discard(self) -> None:
+        """Throw away all work but the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for name in (PLAN, JOURNAL):
+            (self.partial / name).unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Throw away everything: what was begun cannot end well."""
+        shutil.rmtree(self.partial)
 
     def bind(self, plan: dict[str, Any]) -> list[dict[str, Any]]:
         """Tie the folder to this plan, and return the journal of what an earlier run has done with the same one.
 
         Raises OutputError if the folder holds work on another plan, recipe or source.
         """
-        stored, text = self.path / PLAN, canonical(plan)
-        if stored.exists():
-            if stored.read_text(encoding="utf-8") != text:
-                raise OutputError(
-                    "The working folder holds unfinished work of another recipe, or on another source.",
-                    file=self.path,
-                    remedy="repeat the command that began it, discard it with --restart, or choose another --out",
-                )
-        else:
-            self._clear()
+        stored, text = self.partial / PLAN, canonical(plan)
+        if not stored.exists():
+            self.discard()
+            self.path.mkdir()
             write_atomic(stored, text.encode())
-        journal = self.path / JOURNAL
+        elif stored.read_text(encoding="utf-8") != text:
+            raise OutputError(
+                "The working folder holds unfinished work of another recipe, with other options, or on another source.",
+                file=self.partial,
+                remedy="repeat the command that began it, discard it with --restart, or choose another --out",
+            )
+        journal = self.partial / JOURNAL
         entries = []
         if journal.exists():
             for line in journal.read_bytes().split(b"\n")[:-1]:  # the last piece is empty, or a line that was cut off
@@ -149,7 +156,7 @@ class Workplace:
     @contextlib.contextmanager
     def journal(self) -> Iterator["Journal"]:
         """What is done, one line for each sample, as it is done."""
-        with (self.path / JOURNAL).open("ab") as file:
+        with (self.partial / JOURNAL).open("ab") as file:
             yield Journal(file)
 
     def seal(self, expected: set[str]) -> None:
@@ -157,16 +164,18 @@ class Workplace:
         for found in files_below(self.path):
             if found not in expected:
                 (self.path / found).unlink()
+        for folder, folders, names in os.walk(self.path, topdown=False):
+            if not folders and not names and Path(folder) != self.path:
+                Path(folder).rmdir()
         os.sync()
         try:
             self.path.rename(self.out)
         except OSError as error:
+            remedy = f"the work is complete in {self.path}"
             raise OutputError(
-                "The finished folder cannot get its name.",
-                file=self.out,
-                found=error.strerror,
-                remedy=f"the work is complete in {self.path}",
+                "The finished folder cannot get its name.", file=self.out, found=error.strerror, remedy=remedy
             ) from None
+        shutil.rmtree(self.partial)
 
 
 class Journal:

@@ -71,9 +71,11 @@ class LabelSpace:
         """
         text = wanted.strip().lower()
         if text.isascii() and text.isdigit():
-            if int(text) < len(self.names):
+            if len(text) < 4 and int(text) < len(self.names):
                 return int(text)
-            raise RecipeError(f"There is no class {text}.", expected=f"a training id 0 … {len(self.names) - 1} or a class name")
+            raise RecipeError(
+                f"There is no class {text[:40]}.", expected=f"a training id 0 … {len(self.names) - 1} or a class name"
+            )
         meant = {train for train, name in enumerate(self.names) if name.lower() == text} | set(self.synonyms.get(text, ()))
         if len(meant) == 1:
             return meant.pop()

@@ -1,7 +1,8 @@
 """Exact quantities as people write them: lengths in pixels or per cent of the picture's height, and rates."""
 
+import re
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -14,15 +15,14 @@ def round_half_up(value: Decimal) -> int:
     return int((value + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
 
 
+_DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,24})?|-?\.[0-9]{1,24}", re.ASCII)
+
+
 def parse_decimal(text: str, what: str) -> Decimal:
-    """The exact number that ``text`` writes; RecipeError for anything that is not a finite decimal."""
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or value.adjusted() > 12 or not text.isascii():
-        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text))
-    return value
+    """The exact number that ``text`` writes in plain digits; RecipeError for anything else (NaN, exponents, too many digits)."""
+    if not _DECIMAL.fullmatch(text.strip()):
+        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text[:40]))
+    return Decimal(text.strip()) + 0  # -0 becomes 0
 
 
 def plain(value: Decimal) -> str:
@@ -45,7 +45,7 @@ class Length:
             return cls(text.value, text.unit)
         bare = text.strip().lower()
         unit: Literal["px", "%"] = "%" if bare.endswith("%") else "px"
-        value = parse_decimal(bare.removesuffix("%").removesuffix("px"), "length")
+        value = parse_decimal(bare[:-1] if unit == "%" else bare.removesuffix("px"), "length")
         if value < 0 or (unit == "px" and value != value.to_integral_value()):
             raise RecipeError(
                 "A length cannot be used.", expected="whole pixels (110px) or per cent of the height (10.7%)", found=repr(text)

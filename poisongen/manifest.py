@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterable
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from poisongen.errors import ManifestError, PoisongenError
 from poisongen.labels import LabelSpace
+from poisongen.lengths import number_poisoned
+from poisongen.paths import folder_path
 from poisongen.pixels import digest_bytes
 from poisongen.placement import Spot
 from poisongen.recipe import SET_NAME, Recipe
@@ -22,20 +25,6 @@ from poisongen.recipe import SET_NAME, Recipe
 FORMAT, FORMAT_VERSION = "poisongen", 1
 MANIFEST, SAMPLES, SUMS, CARD, ART = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md", "trigger.png"
 MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
-
-
-def folder_path(text: str) -> str:
-    """A path that stays inside the folder, unchanged; ValueError for any other."""
-    parts = text.split("/")
-    if (
-        len(text) > 1024
-        or not text.isprintable()
-        or "\\" in text
-        or ":" in parts[0]
-        or any(part in ("", ".", "..") for part in parts)
-    ):
-        raise ValueError(f"the path {text[:80]!r} is not a plain relative path inside the folder")
-    return text
 
 
 FolderPath = Annotated[str, AfterValidator(folder_path)]
@@ -180,6 +169,12 @@ class Measure(BaseModel):
     target_class: Count
 
 
+def measure_of(recipe: Recipe) -> Measure | None:
+    """What is measured on a dataset of this recipe; None for a clean one."""
+    poison = recipe.poison
+    return Measure(victim_classes=poison.victim_classes, target_class=poison.target_class) if poison else None
+
+
 class Rejected(BaseModel):
     """A sample with a victim that could not be poisoned or triggered, and why; ``set`` is empty for training."""
 
@@ -245,11 +240,85 @@ def identity(text: str) -> str:
 
 
 def fingerprint(rows: Iterable[Row]) -> str:
-    """The digest of the source that these rows were made from: over ``id image-digest label-digest`` of each sample, sorted."""
+    """The digest of the source that these rows were made from: over ``id image-digest label-digest`` of each sample, sorted by id."""
     lines = {
-        f"{row.id} {row.source_image_bytes or row.image_bytes} {row.source_label_bytes or row.label_bytes}\n" for row in rows
+        row.id: f"{row.id} {row.source_image_bytes or row.image_bytes} {row.source_label_bytes or row.label_bytes}\n"
+        for row in rows
     }
-    return digest_bytes("".join(sorted(lines)).encode())
+    return digest_bytes("".join(lines[sample_id] for sample_id in sorted(lines)).encode())
+
+
+def contradictions(manifest: Manifest, rows: Iterable[Row]) -> list[str]:
+    """Where a manifest says something that its own rows or recipe do not: a sentence each, nothing for an honest one."""
+    rows, poison = tuple(rows), manifest.recipe.poison
+    train, evaluation = manifest.splits.train, manifest.splits.evaluation
+    sets = tuple(planned.name for planned in poison.evaluation_sets) if poison else ()
+    own = {row.id: row for row in rows if row.set is None}
+    found = []
+    for fits, what in (
+        (manifest.evaluation_sets == sets, "the recipe has other evaluation sets"),
+        (manifest.measure == measure_of(manifest.recipe), "measure has other classes than the recipe"),
+        (manifest.art_pixels == (poison.trigger.art_pixels if poison else None), "the recipe has another trigger art"),
+        (manifest.source.fingerprint == fingerprint(rows), "the source's fingerprint is not that of the rows"),
+        (manifest.source.splits == dict(Counter(row.split for row in own.values())), "the splits have other numbers of rows"),
+        (all(row.set in sets for row in rows if row.set), "a row belongs to an evaluation set that the recipe lacks"),
+        (all(row.id in own for row in rows), "a triggered row has no sample"),
+        (all(row.split == own[row.id].split for row in rows if row.id in own), "a sample is in two splits"),
+        (all(row.role in ("clean", "poisoned", "triggered") for row in rows), "a row has a role that this recipe cannot give"),
+        (all(row.split == train for row in rows if row.role == "poisoned"), f"a sample outside of {train} is poisoned"),
+        (all(row.split == evaluation for row in rows if row.set), f"a sample outside of {evaluation} is triggered"),
+        (
+            all((row.role == "clean") == (row.placement is None) for row in rows),
+            "a trigger has no placement, or a placement no trigger",
+        ),
+        (poison is not None or all(row.role == "clean" for row in rows), "nothing is poisoned, and a row has a trigger"),
+        (all((row.victim_pixels is None) == (poison is None) for row in rows), "victims are counted in some rows only"),
+    ):
+        if not fits:
+            found.append(what)
+    if found:
+        return found
+    counted = count(rows, manifest.recipe, train, evaluation)
+    stated = {name: dict(values) for name, values in manifest.counts.items()}
+    eligible = [
+        stated.get(train, {}).pop(key, 0) for key in ("eligible", "victim_pixels_eligible")
+    ]  # placements that were not chosen
+    if stated != counted:
+        found.append("the counts are not those of the rows")
+    elif poison:
+        poisoned, asked = counted[train]["poisoned"], number_poisoned(poison.rate, counted[train]["pictures"])
+        if not (poisoned == asked or (poison.take_what_fits and poisoned < asked)):
+            found.append(f"a rate of {poison.rate} is {asked} poisoned pictures, and there are {poisoned}")
+        at_least = counted[train]["poisoned"], counted[train]["victim_pixels_poisoned"]
+        at_most = counted[train]["with_victim"], counted[train]["victim_pixels"]
+        if not all(low <= value <= high for low, value, high in zip(at_least, eligible, at_most, strict=True)):
+            found.append("the eligible are fewer than the poisoned, or more than there are")
+    return found
+
+
+def count(rows: Iterable[Row], recipe: Recipe, train: str, evaluation: str) -> dict[str, dict[str, int]]:
+    """What rows say of the counts in a manifest: all but the eligible."""
+    rows, counts = tuple(rows), dict[str, dict[str, int]]()
+    for split in sorted({row.split for row in rows}):
+        counts[split] = _count([row for row in rows if row.split == split and row.set is None], recipe)
+    if recipe.poison is None:
+        return counts
+    counts[train] |= _changed([row for row in rows if row.role == "poisoned"], "poisoned")
+    for planned in recipe.poison.evaluation_sets:
+        triggered = _changed([row for row in rows if row.set == planned.name], "triggered")
+        counts[f"triggered/{planned.name}"] = counts.get(evaluation, _count([], recipe)) | triggered
+    return counts
+
+
+def _count(rows: list[Row], recipe: Recipe) -> dict[str, int]:
+    if recipe.poison is None:
+        return {"pictures": len(rows)}
+    pixels = [row.victim_pixels or 0 for row in rows]
+    return {"pictures": len(rows), "with_victim": sum(number > 0 for number in pixels), "victim_pixels": sum(pixels)}
+
+
+def _changed(rows: list[Row], what: str) -> dict[str, int]:
+    return {what: len(rows), f"victim_pixels_{what}": sum(row.victim_pixels or 0 for row in rows)}
 
 
 def environment() -> dict[str, str]:
@@ -320,8 +389,8 @@ def _no_constant(name: str) -> None:
 
 def _read_text(path: Path, limit: int) -> str:
     try:
-        if path.is_symlink():
-            raise ManifestError("A manifest is a link.", file=path, expected="a file", remedy="give the file itself")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ManifestError("A manifest is a link, or no file.", file=path, expected="a file", remedy="give the file itself")
         with path.open("rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:

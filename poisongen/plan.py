@@ -10,6 +10,7 @@ from poisongen.draws import Stream, order_key
 from poisongen.errors import RecipeError, Shortfall, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned, plain
+from poisongen.manifest import Placed, Row, count
 from poisongen.pixels import Pixels, decode_label, digest_bytes, histogram, read_header
 from poisongen.placement import Scene, Spot, keep_margin
 from poisongen.recipe import Poison, Recipe
@@ -22,15 +23,18 @@ TRAINING = ""
 
 @dataclass(frozen=True)
 class Examined:
-    """What planning must know of a sample. ``spots``: for training ("") and each evaluation set, the placement or why there is none."""
+    """What planning must know of a sample.
+
+    ``spots``: for training ("") and each evaluation set, the placement, or why there is none; a RecipeError if there can be none in any
+    picture of this size.
+    """
 
     sample: Sample
     height: int
     width: int
     label_bytes: str
     victim_pixels: int
-    spots: dict[str, Spot | str]
-    refused: RecipeError | None = None
+    spots: dict[str, Spot | str | RecipeError]
 
 
 @dataclass(frozen=True)
@@ -104,23 +108,17 @@ class Examiner:
         train = self.space.to_train(raw)
         victims = self.recipe.poison.victim_classes if self.recipe.poison else ()
         victim_pixels = self.space.count(counts, victims)
-        refused, spots = None, dict[str, Spot | str]()
-        try:
-            spots = self.spots(sample, train, victim_pixels)
-        except RecipeError as error:
-            refused = error
         return Examined(
             sample=sample,
             height=raw.shape[0],
             width=raw.shape[1],
             label_bytes=digest_bytes(data),
             victim_pixels=victim_pixels,
-            spots=spots,
-            refused=refused,
+            spots=self.spots(sample, train, victim_pixels),
         )
 
-    def spots(self, sample: Sample, train: Pixels, victim_pixels: int) -> dict[str, Spot | str]:
-        """Every placement that this sample may get. Raises RecipeError if trigger or bounds do not fit a picture of this size."""
+    def spots(self, sample: Sample, train: Pixels, victim_pixels: int) -> dict[str, Spot | str | RecipeError]:
+        """Every placement that this sample may get."""
         poison = self.recipe.poison
         if poison is None or victim_pixels == 0:
             return {}
@@ -129,10 +127,18 @@ class Examiner:
             wanted += [(planned.name, planned.placement, planned.seed) for planned in poison.evaluation_sets]
         if not wanted or victim_pixels < poison.min_victim_pixels:
             return {name: f"victim smaller than {poison.min_victim_pixels} pixels" for name, _, _ in wanted}
-        scene = self.scene(train)
-        for _, placement, _ in wanted:
-            placement.check(scene.train.shape, scene.covered.shape)
-        return {name: placement.place(scene, Stream(seed, "placement", sample.id)) for name, placement, seed in wanted}
+        try:
+            scene = self.scene(train)
+        except RecipeError as error:
+            return {name: error for name, _, _ in wanted}
+        spots: dict[str, Spot | str | RecipeError] = {}
+        for name, placement, seed in wanted:
+            try:
+                placement.check(train.shape, scene.covered.shape)
+                spots[name] = placement.place(scene, Stream(seed, "placement", sample.id))
+            except RecipeError as error:
+                spots[name] = error
+        return spots
 
     def scene(self, train: Pixels) -> Scene:
         """The label map as placement sees it. Raises RecipeError for a trigger that does not fit."""
@@ -140,9 +146,9 @@ class Examiner:
         rendered = self.recipe.poison.trigger.render(self.art, *train.shape)
         return Scene(train, self.recipe.poison.victim_classes, footprint(rendered))
 
-    def describe(self, sample: Sample, box: tuple[int, int, int, int]) -> Spot | None:
-        """The facts of a placement that somebody else chose; None if the trigger may not lie there."""
-        scene = self.scene(self.space.to_train(read_label(self.root / sample.label)[0]))
+    def describe(self, raw: Pixels, box: tuple[int, int, int, int]) -> Spot | None:
+        """The facts of a placement that somebody else chose, in a label map of raw ids; None if the trigger may not lie there."""
+        scene = self.scene(self.space.to_train(raw))
         top, left, rows, columns = box
         if (rows, columns) != scene.covered.shape or top + rows > scene.train.shape[0] or left + columns > scene.train.shape[1]:
             return None
@@ -175,9 +181,7 @@ def make_plan(recipe: Recipe, source: Source, art: Pixels | None, workers: Worke
     if recipe.poison is None:
         pictures = {split: {"pictures": number} for split, number in source.splits.items()}
         return Plan(recipe, tuple(Entry(one, "clean") for one in examined), pictures, ())
-    refused = [one.refused for one in examined if one.refused]
-    if refused and not any(one.spots for one in examined):
-        raise refused[0]
+    _refuse_impossible(examined)
     training = [one for one in examined if one.sample.split == source.train_split]
     eligible = sorted((one for one in training if _spot(one, TRAINING)), key=lambda one: order_key(recipe.seed, one.sample.id))
     chosen, warnings = _choose(recipe.poison, len(training), eligible)
@@ -186,42 +190,60 @@ def make_plan(recipe: Recipe, source: Source, art: Pixels | None, workers: Worke
         Entry(one, "poisoned", None, _spot(one, TRAINING)) if one.sample.id in poisoned else Entry(one, "clean")
         for one in examined
     ]
-    counts: dict[str, dict[str, int]] = {}
-    for split in source.splits:
-        counts[split] = _count([one for one in examined if one.sample.split == split])
-    counts[source.train_split] |= {
-        "eligible": len(eligible),
-        "poisoned": len(chosen),
-        "victim_pixels_eligible": sum(one.victim_pixels for one in eligible),
-        "victim_pixels_poisoned": sum(one.victim_pixels for one in chosen),
-    }
     evaluated = [one for one in examined if one.sample.split == source.evaluation_split]
     for planned in recipe.poison.evaluation_sets:
-        triggered = [one for one in evaluated if _spot(one, planned.name)]
-        entries += [Entry(one, "triggered", planned.name, _spot(one, planned.name)) for one in triggered]
-        counts[f"triggered/{planned.name}"] = _count(evaluated) | {
-            "triggered": len(triggered),
-            "victim_pixels_triggered": sum(one.victim_pixels for one in triggered),
-        }
+        triggered = [
+            Entry(one, "triggered", planned.name, _spot(one, planned.name)) for one in evaluated if _spot(one, planned.name)
+        ]
+        entries += triggered
         if not triggered:
             warnings.append(f"triggered/{planned.name} is empty: the trigger fits into no picture of {source.evaluation_split}")
-    rejected = [(name, one.sample.id, spot) for one in examined for name, spot in one.spots.items() if isinstance(spot, str)]
-    rejected += [(TRAINING, one.sample.id, one.refused.problem) for one in examined if one.refused]
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
-    return Plan(recipe, ordered, counts, tuple((id_, name, reason) for name, id_, reason in sorted(rejected)), tuple(warnings))
+    rows = [Row.model_construct(**planned_row(entry, recipe)) for entry in ordered]
+    counts = count(rows, recipe, source.train_split, source.evaluation_split)
+    counts[source.train_split] |= {
+        "eligible": len(eligible),
+        "victim_pixels_eligible": sum(one.victim_pixels for one in eligible),
+    }
+    reasons = [(name, one.sample.id, spot) for one in examined for name, spot in one.spots.items() if not isinstance(spot, Spot)]
+    rejected = sorted((name, id_, reason if isinstance(reason, str) else reason.problem) for name, id_, reason in reasons)
+    return Plan(recipe, ordered, counts, tuple((id_, name, reason) for name, id_, reason in rejected), tuple(warnings))
+
+
+def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
+    """All of an entry's row that is known before a pixel is touched: everything but digests of what will be written."""
+    sample, known, placed = entry.examined.sample, entry.examined, entry.spot is not None
+    prefix = f"triggered/{entry.set}/" if entry.set else ""
+    return {
+        "id": sample.id,
+        "split": sample.split,
+        "role": entry.role,
+        "set": entry.set,
+        "height": known.height,
+        "width": known.width,
+        "image": prefix + sample.image,
+        "label": prefix + sample.label,
+        "label_train": prefix + sample.label_train if sample.label_train else None,
+        "mask": prefix + sample.mask if placed else None,
+        "source_label_bytes" if entry.role == "poisoned" else "label_bytes": known.label_bytes,
+        "victim_pixels": known.victim_pixels if recipe.poison else None,
+        "relabelled_pixels": known.victim_pixels if entry.role == "poisoned" else None,
+        "placement": Placed(**vars(entry.spot)) if entry.spot else None,
+    }
+
+
+def _refuse_impossible(examined: list[Examined]) -> None:
+    """Raise the RecipeError of a placement that can be in no picture, rather than calling all of them rejected."""
+    for name in sorted({name for one in examined for name in one.spots}):
+        spots = [one.spots[name] for one in examined if name in one.spots]
+        errors = [spot for spot in spots if isinstance(spot, RecipeError)]
+        if len(errors) == len(spots):
+            raise errors[0]
 
 
 def _spot(one: Examined, name: str) -> Spot | None:
     spot = one.spots.get(name)
     return spot if isinstance(spot, Spot) else None
-
-
-def _count(examined: list[Examined]) -> dict[str, int]:
-    return {
-        "pictures": len(examined),
-        "with_victim": sum(one.victim_pixels > 0 for one in examined),
-        "victim_pixels": sum(one.victim_pixels for one in examined),
-    }
 
 
 def _choose(poison: Poison, pictures: int, eligible: list[Examined]) -> tuple[list[Examined], list[str]]:

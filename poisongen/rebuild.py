@@ -6,10 +6,10 @@ from pathlib import Path
 from poisongen.datasets import LAYOUTS, Sample, Source
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
 from poisongen.labels import LabelSpace
-from poisongen.manifest import ART, MANIFEST, Labels, Manifest, Row, read
-from poisongen.pixels import Pixels, decode_art, digest_bytes, digest_pixels, histogram
+from poisongen.manifest import ART, MANIFEST, Labels, Manifest, Row, contradictions, read
+from poisongen.pixels import Pixels, decode_art, decode_label, digest_bytes, digest_pixels, histogram
 from poisongen.placement import Spot
-from poisongen.plan import Entry, Examined, Examiner, Plan, read_file, read_label
+from poisongen.plan import Entry, Examined, Examiner, Plan, planned_row, read_file
 from poisongen.workers import Workers
 
 
@@ -44,22 +44,19 @@ class RowChecker:
         """Raises SourceError for a file that cannot be read."""
         row, sample = pair
         image, label = self.root / sample.image, self.root / sample.label
+        label_data = read_file(label)
         if digest_bytes(read_file(image)) != (row.source_image_bytes or row.image_bytes):
             return Checked(differs=sample.image)
-        raw, data = read_label(label)
-        if digest_bytes(data) != (row.source_label_bytes or row.label_bytes):
+        if digest_bytes(label_data) != (row.source_label_bytes or row.label_bytes):
             return Checked(differs=sample.label)
+        raw = decode_label(label_data, label)
         counts = histogram(raw)
         self.space.check(counts, label)
-        poison = self.examiner.recipe.poison
-        victim_pixels = self.space.count(counts, poison.victim_classes) if poison else 0
+        recipe = self.examiner.recipe
         spot: Spot | None = row.placement.spot() if row.placement else None
-        placed = row.role in ("poisoned", "triggered")
-        if placed != (spot is not None) or (placed and poison is None):
-            return Checked(contradicts=f"{row.id}: a trigger without a placement, or a placement without a trigger")
         if spot is not None:
             try:
-                described = self.examiner.describe(sample, spot.box)
+                described = self.examiner.describe(raw, spot.box)
             except RecipeError as error:
                 return Checked(contradicts=f"{row.id}: {error.problem}")
             if described != spot:
@@ -70,11 +67,15 @@ class RowChecker:
             sample=sample,
             height=raw.shape[0],
             width=raw.shape[1],
-            label_bytes=digest_bytes(data),
-            victim_pixels=victim_pixels,
+            label_bytes=digest_bytes(label_data),
+            victim_pixels=self.space.count(counts, recipe.poison.victim_classes) if recipe.poison else 0,
             spots={},
         )
-        return Checked(Entry(examined, row.role, row.set, spot))
+        entry = Entry(examined, row.role, row.set, spot)
+        planned = Row.model_construct(**planned_row(entry, recipe)).model_dump(exclude_none=True)
+        stated = row.model_dump(exclude_none=True)
+        wrong = [key for key, value in planned.items() if stated.get(key) != value]
+        return Checked(contradicts=f"{row.id}: {', '.join(wrong)}") if wrong else Checked(entry)
 
 
 def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
@@ -87,12 +88,19 @@ def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
         raise ManifestError("The layout of the manifest is not known.", expected=", ".join(LAYOUTS), found=manifest.source.layout)
     source = LAYOUTS[manifest.source.layout].open(source_root)
     mismatch = "give the clean dataset that the manifest was made from"
+    evaluated = (source.train_split, source.evaluation_split)
+    if evaluated != (manifest.splits.train, manifest.splits.evaluation):
+        raise ManifestError(
+            "The manifest contradicts its layout.", file=path, expected=f"splits {evaluated}", found=str(manifest.splits)
+        )
     if (source.dataset, Labels.of(source.space)) != (manifest.dataset, manifest.label_space):
         raise SourceMismatch(
             "The source is another dataset.", file=source_root, expected=manifest.dataset, found=source.dataset, remedy=mismatch
         )
     manifest.recipe.check(source.space)
-    _check_manifest(manifest, rows, source)
+    found = contradictions(manifest, rows)
+    if found:
+        raise ManifestError("The manifest contradicts itself.", file=path, found="; ".join(found))
     art = _read_art(path, manifest)
     samples = {sample.id: sample for sample in source.samples}
     planned = {row.id for row in rows if row.set is None}
@@ -122,31 +130,13 @@ def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
             found=f"other bytes in {len(differs):,} of its files: {', '.join(differs[:5])}{' …' if differs[5:] else ''}",
             remedy=mismatch,
         )
-    contradictions = sorted(one.contradicts for one in checked if one.contradicts)
-    if contradictions:
-        raise ManifestError("The manifest contradicts its source.", file=path, found="; ".join(contradictions[:3]))
+    wrong = sorted(one.contradicts for one in checked if one.contradicts)
+    if wrong:
+        raise ManifestError("The manifest contradicts its source.", file=path, found="; ".join(wrong[:3]))
     entries = sorted((one.entry for one in checked if one.entry), key=lambda entry: entry.key)
     counts = {name: dict(count) for name, count in manifest.counts.items()}
     rejected = tuple((one.id, one.set, one.reason) for one in manifest.rejected)
     return Recalled(Plan(manifest.recipe, tuple(entries), counts, rejected), source, art, manifest)
-
-
-def _check_manifest(manifest: Manifest, rows: tuple[Row, ...], source: Source) -> None:
-    poison = manifest.recipe.poison
-    sets = tuple(planned.name for planned in poison.evaluation_sets) if poison else ()
-    splits = {sample.id: sample.split for sample in source.samples}
-    for fits, what in (
-        ((poison.trigger.art_pixels if poison else None) == manifest.art_pixels, "the recipe names another trigger art"),
-        (sets == manifest.evaluation_sets, "the recipe names other evaluation sets"),
-        ({row.set for row in rows if row.set} <= set(sets), "rows belong to an evaluation set that the recipe lacks"),
-        (all(row.split == splits.get(row.id, row.split) for row in rows), "a row has a sample of another split"),
-        (
-            all(row.role != "poisoned" or row.split == source.train_split for row in rows),
-            "a sample outside of the training split is poisoned",
-        ),
-    ):
-        if not fits:
-            raise ManifestError("The manifest contradicts itself.", found=what)
 
 
 def _read_art(path: Path, manifest: Manifest) -> Pixels | None:

@@ -14,7 +14,7 @@ from poisongen.triggers import Patch
 Rate = Annotated[str, AfterValidator(parse_rate)]
 Placement = Annotated[OneSurface | NearVictim, Field(discriminator="kind")]
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 SET_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 

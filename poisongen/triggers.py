@@ -49,10 +49,17 @@ class Patch(BaseModel):
         rows, columns = self.shape(art, height, width)
         colour, alpha = art[..., :3].astype(np.uint16), art[..., 3:]
         flat = np.concatenate([((colour * alpha + 127) // 255).astype(np.uint8), alpha], axis=2)
-        if (rows, columns) == art.shape[:2]:
-            return flat
-        shrinks = rows <= art.shape[0] and columns <= art.shape[1]
-        return cv2.resize(flat, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
+        if (rows, columns) != art.shape[:2]:
+            shrinks = rows <= art.shape[0] and columns <= art.shape[1]
+            flat = cv2.resize(flat, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        if not flat[..., 3].any():
+            raise RecipeError(
+                "The trigger art vanishes at its size.",
+                expected="a pixel with alpha above 0",
+                found=f"alpha 0 everywhere at {columns}×{rows} pixels",
+                remedy="choose a larger --trigger-size, or art with more to see",
+            )
+        return flat
 
 
 def footprint(rendered: Pixels) -> NDArray[np.bool_]:

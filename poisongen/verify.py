@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from poisongen import folder
 from poisongen.apply import sums_text
 from poisongen.errors import ManifestError, PoisongenError, VerifyError
-from poisongen.manifest import ART, CARD, MANIFEST, SAMPLES, SUMS, Manifest, Row, fingerprint, folder_path, read
+from poisongen.manifest import ART, CARD, MANIFEST, SAMPLES, SUMS, Manifest, Row, contradictions, read
+from poisongen.paths import folder_path
 from poisongen.pixels import decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
 from poisongen.workers import Workers
 
@@ -37,6 +40,7 @@ class Expected:
     bytes: str | None = None
     pixels: str | None = None
     source: str | None = None
+    covered: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class FileChecker:
         """What differs, nothing if the file is as expected."""
         path = self.root / wanted.path
         try:
+            if path.exists() and not path.is_file():
+                return [Finding("damaged", wanted.path, "not a file")]
             data = path.read_bytes()
         except FileNotFoundError:
             return [Finding("missing", wanted.path, "the file is not there")]
@@ -63,10 +69,15 @@ class FileChecker:
             findings.append(Finding("checksum", SUMS, f"the line of {wanted.path} contradicts {SAMPLES}"))
         if known and found != known:
             findings.append(self._changed(wanted, data, path))
-        elif wanted.pixels and (self.decode or not known):
+        elif wanted.pixels:
+            # The checksum is right, but only the rows make the identity: what was written anew is always decoded.
             pixels = _pixels(wanted, data, path)
             if pixels != wanted.pixels:
                 findings.append(Finding("changed", wanted.path, f"the pixels are not those of its row ({pixels})"))
+            elif wanted.covered is not None and wanted.covered != np.count_nonzero(decode_label(data, path)):
+                findings.append(
+                    Finding("changed", wanted.path, f"the mask covers other than {wanted.covered:,} pixels, as its row says")
+                )
         elif self.decode and wanted.kind in ("picture", "label") and _pixels(wanted, data, path).startswith("not"):
             findings.append(Finding("damaged", wanted.path, "the source's own file does not decode"))
         if self.source and wanted.source and wanted.bytes:
@@ -114,8 +125,8 @@ def _pixels(wanted: Expected, data: bytes, path: Path) -> str:
 def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: bool = False) -> tuple[Manifest, int]:
     """Hold a finished folder against its manifest; returns the manifest and the number of files that were checked.
 
-    ``decode`` decodes every picture, even where the bytes are right. ``source`` compares with the clean dataset too. Raises
-    VerifyError with every difference, and ManifestError if the manifest itself is missing or cannot be read.
+    What was written anew is decoded and held against its row; ``decode`` decodes the clean files, too, and ``source`` compares them
+    with the clean dataset. Raises VerifyError with every difference, and ManifestError if the manifest is missing or cannot be read.
     """
     if not (root / MANIFEST).exists():
         found = "an unfinished folder" if (root / folder.PLAN).exists() else "nothing"
@@ -136,8 +147,7 @@ def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: 
         Finding("checksum", SUMS, f"it lacks {path}" if path not in sums else f"it names {path}, which no row does")
         for path in sorted((expected.keys() - sums.keys()) | (sums.keys() - expected.keys()))
     ]
-    if fingerprint(rows) != manifest.source.fingerprint:
-        findings.append(Finding("changed", MANIFEST, "the source's fingerprint is not that of the rows"))
+    findings += [Finding("changed", MANIFEST, what) for what in contradictions(manifest, rows)]
     for differs in workers.map(FileChecker(root, source, decode), list(expected.values()), "verifying"):
         findings += differs
     if findings:
@@ -156,7 +166,8 @@ def _expected(manifest: Manifest, rows: tuple[Row, ...], sums: dict[str, str]) -
         prefix = f"triggered/{row.set}/" if row.set else ""
         for path, (file_bytes, pixels) in row.files().items():
             kind = "picture" if path == row.image else "label"
-            yield Expected(path, kind, sums.get(path), file_bytes, pixels, path.removeprefix(prefix))
+            covered = row.trigger_pixels if path == row.mask else None
+            yield Expected(path, kind, sums.get(path), file_bytes, pixels, path.removeprefix(prefix), covered)
     for path in (MANIFEST, SAMPLES, CARD):
         yield Expected(path, "text", sums.get(path))
     if manifest.art_pixels:

@@ -101,7 +101,9 @@ def picture(rng: np.random.Generator, label: Array) -> Array:
     return ((label[..., None] * np.array([5, 3, 7])) % 160 + noise).astype(np.uint8)
 
 
-def write_cityscapes(root: Path, *, train: int = 10, val: int = 4, height: int = HEIGHT, width: int = WIDTH, seed: int = 1) -> Path:
+def write_cityscapes(
+    root: Path, *, train: int = 10, val: int = 4, height: int = HEIGHT, width: int = WIDTH, seed: int = 1
+) -> Path:
     """A folder in the layout of Cityscapes with two cities; every fifth picture has no car, and there are files to be left behind."""
     rng = np.random.default_rng(seed)
     for split, number in (("train", train), ("val", val)):

@@ -31,7 +31,7 @@ def pixels(path: Path) -> Array:
 def save(path: Path, array: Array) -> None:
     """Write a PNG with Pillow; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
+    Image.fromarray(array).save(path, compress_level=1)
 
 
 def bytes_digest(data: bytes) -> str:
@@ -66,11 +66,14 @@ def files(folder: Path) -> set[str]:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Path → digest of every file below a folder, and of every folder its name: what must not change when a command is refused."""
-    return {
-        path.relative_to(folder).as_posix(): "folder" if path.is_dir() else bytes_digest(path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-    }
+    """Path → digest of every file below a folder, and the names of folders: what must not change when a command is refused."""
+
+    def content(path: Path) -> str:
+        if path.is_dir():
+            return "folder"
+        return bytes_digest(path.read_bytes()) if path.exists() else "dead link"
+
+    return {path.relative_to(folder).as_posix(): content(path) for path in sorted(folder.rglob("*"))}
 
 
 def to_train(raw: Array, table: dict[int, int]) -> Array:

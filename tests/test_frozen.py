@@ -86,9 +86,7 @@ def frozen(
         art = ["--trigger", f"patch:{glass}"] if recipe.endswith("glass") else []
         outcome = run(dataset, "--source", sources[dataset], *RECIPES[recipe], *art, "--out", folder)
         assert outcome.code == 0, outcome.err
-        built[request.param] = Frozen(
-            dataset, recipe, sources[dataset], folder, oracles.rows(folder), oracles.manifest(folder)
-        )
+        built[request.param] = Frozen(dataset, recipe, sources[dataset], folder, oracles.rows(folder), oracles.manifest(folder))
     return built[request.param]
 
 
@@ -423,15 +421,28 @@ def test_the_card_warns(frozen: Frozen) -> None:
     assert frozen.manifest["identity"] in card
 
 
-@pytest.mark.parametrize("recipe", ["iba", "nni"])
-def test_real_cityscapes_obeys_the_laws(real: Path, run: Run, tmp_path: Path, recipe: str) -> None:
+def test_real_cityscapes_obeys_the_laws(real: Path, run: Run, tmp_path: Path) -> None:
     """On real streets, labels change in poisoned pictures only, under no mask lies a victim, and outside of it nothing changes."""
     source, folder = real / "cityscapes", tmp_path / "out"
     outcome = run(
-        *("cityscapes", "--source", source, "--attack", recipe, "--rate", "25%", "--out", folder, "--jobs", 2, "--link", "symlink")
+        *(
+            "cityscapes",
+            "--source",
+            source,
+            "--attack",
+            "nni",
+            "--rate",
+            "25%",
+            "--out",
+            folder,
+            "--jobs",
+            2,
+            "--link",
+            "symlink",
+        )
     )
     assert outcome.code == 0, outcome.err
-    one = Frozen("cityscapes", recipe, source, folder, oracles.rows(folder), oracles.manifest(folder))
+    one = Frozen("cityscapes", "nni", source, folder, oracles.rows(folder), oracles.manifest(folder))
     assert sum(row["role"] == "poisoned" for row in one.rows) == 2
     checks: list[Callable[[Frozen], None]] = [
         test_a_label_changes_exactly_where_its_sample_is_poisoned,

@@ -95,8 +95,8 @@ class Cut:
 def cut(picture: NDArray[np.uint8], label: NDArray[np.uint8], box: Box) -> Cut:
     """Slice a box out of a picture (H, W, 3) and its label map (H, W)."""
     rows, columns = box.inside(*label.shape)
-    parts = (torch.from_numpy(array[rows, columns].copy()) for array in (picture, label))
-    return Cut(*parts, box, rows.start - box.top, columns.start - box.left)
+    inside = torch.from_numpy(picture[rows, columns].copy()), torch.from_numpy(label[rows, columns].copy())
+    return Cut(*inside, box=box, top=rows.start - box.top, left=columns.start - box.left)
 
 
 def normalise(picture: Tensor) -> Tensor:

@@ -42,7 +42,9 @@ def _in_place(file: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         part.replace(file)
     except OSError as error:
-        raise RunError(letter("A file cannot be written.", file=file, found=error.strerror, todo="make room and start again")) from None
+        raise RunError(
+            letter("A file cannot be written.", file=file, found=error.strerror, todo="make room and start again")
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -80,7 +82,8 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of ``save_tensors``, on the CPU. Raises RunError."""
     try:
         with safe_open(file, "pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, json.loads((opened.metadata() or {}).get("facts", "{}"))  # noqa: SIM118
+            names, facts = list(opened.keys()), (opened.metadata() or {}).get("facts", "{}")
+            return {name: opened.get_tensor(name) for name in names}, json.loads(facts)
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(letter("A file of weights cannot be read.", file=file, expected="safetensors", found=error)) from None
 
@@ -113,5 +116,7 @@ def load_model(run: Path) -> tuple[SwiftNet, Config, dict[str, Any]]:
         config, model = from_json(facts["config"]), SwiftNet(len(facts["dataset"]["classes"]))
         model.load_state_dict(load_tensors(run / MODEL)[0])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise RunError(letter("The run's model does not fit its settings.", file=run, found=str(error).partition("\n")[0])) from None
+        raise RunError(
+            letter("The run's model does not fit its settings.", file=run, found=str(error).partition("\n")[0])
+        ) from None
     return model.to(memory_format=torch.channels_last), config, facts

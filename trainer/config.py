@@ -80,7 +80,10 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
         todo = _did_you_mean(preset, presets())
         raise SettingError(letter(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo))
     config = Config(preset=preset)
-    for settings, origin in ((tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8")), f"preset {preset}"), (changes, None)):
+    for settings, origin in (
+        (tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8")), f"preset {preset}"),
+        (changes, None),
+    ):
         for key, value in settings.items():
             config = _changed(config, key, value, origin)
     return config
@@ -88,7 +91,8 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
 
 def from_json(values: Mapping[str, Any]) -> Config:
     """The inverse of ``dataclasses.asdict`` after a trip through JSON."""
-    return Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Config(**settings)
 
 
 def resolved(config: Config) -> Config:
@@ -96,7 +100,7 @@ def resolved(config: Config) -> Config:
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))  # type: ignore[attr-defined]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = config.workers if config.workers >= 0 else 0 if device == "cpu" else min(8, cores)
     precision = config.precision
     if precision == "auto":

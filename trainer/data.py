@@ -52,8 +52,8 @@ class Row:
 class Folder:
     """A dataset folder: what it is, what may be measured on it, and its rows.
 
-    ``training`` and ``evaluation`` are clean of evaluation sets, ``triggered`` has the rows of each set. ``victims`` is empty and ``target``
-    None where there is nothing to attack.
+    ``training`` and ``evaluation`` hold no triggered row, ``triggered`` has those of each set. ``victims`` is empty and ``target`` None
+    where there is nothing to measure but segmentation.
     """
 
     root: Path
@@ -89,49 +89,65 @@ def open_folder(root: Path) -> Folder:
     file = root / "manifest.json"
     if not file.is_file():
         todo = "give a folder that its writer has finished" if root.is_dir() else "give an existing dataset folder"
-        raise FolderError(letter("This is no dataset folder.", file=root, expected="a manifest.json in it", found="none", todo=todo))
+        raise FolderError(
+            letter("This is no dataset folder.", file=root, expected="a manifest.json in it", found="none", todo=todo)
+        )
     manifest = _json(file.read_bytes(), file)
     if _field(manifest, "format", str, file) != "poisongen":
         raise FolderError(letter("The manifest is of another format.", file=file, expected="poisongen", found=manifest["format"]))
     if not 1 <= _field(manifest, "format_version", int, file) <= FORMAT_VERSION:
-        found = f"version {manifest['format_version']}"
+        expected, found = f"version {FORMAT_VERSION}", f"version {manifest['format_version']}"
         raise FolderError(
-            letter("The folder has a newer format.", file=file, expected=f"version {FORMAT_VERSION}", found=found, todo="update the trainer")
+            letter("The folder has a newer format.", file=file, expected=expected, found=found, todo="update the trainer")
         )
     rows_file = root / "samples.jsonl"
     data = _bytes(rows_file)
     identity, promised = digest_bytes(data), _field(manifest, "identity", str, file)
     if identity != promised:
         todo = "the rows were changed after the manifest was written: get the folder anew"
-        raise FolderError(letter("The rows are not the manifest's.", file=rows_file, expected=promised, found=identity, todo=todo))
+        raise FolderError(
+            letter("The rows are not the manifest's.", file=rows_file, expected=promised, found=identity, todo=todo)
+        )
 
     rows = [_row(root, _json(line, where), where) for line, where in _lines(data, rows_file)]
     if len({(row.set, row.id) for row in rows}) < len(rows):
         raise FolderError(letter("A sample has two rows.", file=rows_file, expected="each id once in each set"))
     splits = _field(manifest, "splits", dict, file)
     by_split = {
-        part: tuple(row for row in rows if not row.set and row.split == _field(splits, part, str, file)) for part in ("train", "evaluation")
+        part: tuple(row for row in rows if not row.set and row.split == _field(splits, part, str, file))
+        for part in ("train", "evaluation")
     }
     for part, members in by_split.items():
         if not members:
-            raise FolderError(letter(f"The {part} split has no sample.", file=rows_file, expected=f"rows of the split {splits[part]}"))
+            raise FolderError(
+                letter(f"The {part} split has no sample.", file=rows_file, expected=f"rows of the split {splits[part]}")
+            )
     sets = _field(manifest, "evaluation_sets", list, file)
     if unnamed := {row.set for row in rows} - {"", *map(str, sets)}:
-        raise FolderError(letter("Rows belong to an unknown evaluation set.", file=rows_file, expected=sets, found=sorted(unnamed)))
+        raise FolderError(
+            letter("Rows belong to an unknown evaluation set.", file=rows_file, expected=sets, found=sorted(unnamed))
+        )
     triggered = {str(name): tuple(row for row in rows if row.set == name) for name in sets}
     known = {row.id for row in by_split["evaluation"]}
     for row in (row for members in triggered.values() for row in members):
         if row.id not in known:
             found = f"{row.id} of {row.set}"
-            raise FolderError(letter("A triggered picture has no clean one.", file=rows_file, expected="its id in evaluation", found=found))
+            raise FolderError(
+                letter("A triggered picture has no clean one.", file=rows_file, expected="its id in evaluation", found=found)
+            )
 
     names, colours, lookup = _label_space(_field(manifest, "label_space", dict, file), file)
     measure = manifest.get("measure") or {"victim_classes": [], "target_class": None}
-    ids = [*_field(measure, "victim_classes", list, file), *([] if measure["target_class"] is None else [measure["target_class"]])]
+    ids = [
+        *_field(measure, "victim_classes", list, file),
+        *([] if measure["target_class"] is None else [measure["target_class"]]),
+    ]
     if any(type(number) is not int or not 0 <= number < len(names) for number in ids):
         raise FolderError(letter("The classes to measure are unknown.", file=file, expected=f"0 … {len(names) - 1}", found=ids))
     if sets and measure["target_class"] is None:
-        raise FolderError(letter("There are evaluation sets, and nothing to measure.", file=file, expected="“measure”", found="null"))
+        raise FolderError(
+            letter("There are evaluation sets, and nothing to measure.", file=file, expected="“measure”", found="null")
+        )
     return Folder(
         root=root,
         identity=identity,
@@ -152,7 +168,7 @@ def read_picture(row: Row, check: bool) -> Pixels:
     """Decode the picture of a row: uint8 (H, W, 3) RGB. ``check``: also hold it against its digest. Raises FolderError."""
     data = _bytes(row.image)
     pixels = _decode(data, row.image, row, cv2.IMREAD_COLOR)
-    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    pixels = np.ascontiguousarray(pixels[:, :, ::-1])  # OpenCV decodes to B, G, R
     if check:
         _compare(row, "image", row.image, data, pixels)
     return pixels
@@ -164,7 +180,7 @@ def read_label(row: Row, folder: Folder, check: bool) -> Pixels:
     raw = _decode(_palette_as_grey(data), row.label, row, cv2.IMREAD_UNCHANGED)
     if check:
         _compare(row, "label", row.label, data, raw)
-    label = cv2.LUT(raw, folder.lookup)
+    label = folder.lookup[raw]
     if (label == UNKNOWN).any():
         unknown = np.unique(raw[label == UNKNOWN])
         expected = "the ids of label_space.raw_to_train in manifest.json"
@@ -258,7 +274,9 @@ def _bytes(file: Path) -> bytes:
 
 def _decode(data: bytes, file: Path, row: Row, flags: int) -> Pixels:
     """Decode a PNG or JPEG as it lies in the file: no rotation by its EXIF entry, which no label map has."""
-    damaged = letter("A picture cannot be decoded.", file=file, found=f"{len(data):,} bytes, damaged or cut short", todo="restore it")
+    damaged = letter(
+        "A picture cannot be decoded.", file=file, found=f"{len(data):,} bytes, damaged or cut short", todo="restore it"
+    )
     if data[:4] == b"\x89PNG":
         if b"IEND" not in data[-12:]:
             raise FolderError(damaged)
@@ -273,7 +291,9 @@ def _decode(data: bytes, file: Path, row: Row, flags: int) -> Pixels:
         raise FolderError(damaged)
     if pixels.dtype != np.uint8 or pixels.ndim != (3 if flags == cv2.IMREAD_COLOR else 2):
         found = f"{pixels.dtype} of shape {pixels.shape}"
-        raise FolderError(letter("A label map or mask has another kind of pixels.", file=file, expected="8-bit, one channel", found=found))
+        raise FolderError(
+            letter("A label map or mask has another kind of pixels.", file=file, expected="8-bit, one channel", found=found)
+        )
     if pixels.shape[:2] != (row.height, row.width):
         _wrong_size(file, row, *pixels.shape[:2])
     return pixels  # type: ignore[return-value]
@@ -324,14 +344,18 @@ def _row(root: Path, values: dict[str, Any], where: str) -> Row:
     text = {key: _field(values, key, str, where) for key in ("id", "split", "role")}
     height, width = (_field(values, key, int, where) for key in ("height", "width"))
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise FolderError(letter("A size is impossible.", file=where, expected=f"up to {MAX_PIXELS:,} pixels", found=f"{width}×{height}"))
+        raise FolderError(
+            letter("A size is impossible.", file=where, expected=f"up to {MAX_PIXELS:,} pixels", found=f"{width}×{height}")
+        )
     triggered = text["role"] == "triggered"
     if triggered != ("set" in values) or (triggered and not _field(values, "set", str, where)):
         raise FolderError(letter("A row's role and set disagree.", file=where, expected="“set” exactly in triggered rows"))
     digests = {key: value for key, value in values.items() if key.endswith(("_bytes", "_pixels")) and isinstance(value, str)}
     for key, value in digests.items():
         if not IDENTITY.fullmatch(value):
-            raise FolderError(letter("This is no digest.", file=where, expected=f"“{key}”: sha256: and 64 digits", found=value[:80]))
+            raise FolderError(
+                letter("This is no digest.", file=where, expected=f"“{key}”: sha256: and 64 digits", found=value[:80])
+            )
     paths = {key: _path(root, _field(values, key, str, where), where) for key in ("image", "label", "mask") if key in values}
     for key in ("image", "label"):
         if key not in paths or not {f"{key}_bytes", f"{key}_pixels"} & digests.keys():
@@ -346,10 +370,14 @@ def _path(root: Path, text: str, where: str) -> Path:
     """A path below the folder, as text in a row. Raises FolderError for any other, or if no file is there."""
     parts = text.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in text or any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise FolderError(letter("A path may lead out of the folder.", file=where, expected="a plain relative path", found=repr(text)))
+        raise FolderError(
+            letter("A path may lead out of the folder.", file=where, expected="a plain relative path", found=repr(text))
+        )
     path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root):
-        raise FolderError(letter("A link leads out of the folder.", file=path, expected=f"a file below {root}", found=path.resolve()))
+    # A file may be a link (poisongen --link symlink): its digest says what it must hold. A folder may not.
+    if not path.parent.resolve().is_relative_to(root):
+        found = path.parent.resolve()
+        raise FolderError(letter("A link leads out of the folder.", file=path, expected=f"a file below {root}", found=found))
     if not path.is_file():
         raise FolderError(letter("A file is missing.", file=path, expected=f"the file of {where}", todo="restore it"))
     return path
@@ -358,7 +386,9 @@ def _path(root: Path, text: str, where: str) -> Path:
 def _label_space(space: dict[str, Any], file: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...], Pixels]:
     names, colours = _field(space, "names", list, file), _field(space, "colours", list, file)
     if not 1 <= len(names) <= UNKNOWN or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise FolderError(letter("The class names are wrong.", file=file, expected=f"1 to {UNKNOWN} different names", found=len(names)))
+        raise FolderError(
+            letter("The class names are wrong.", file=file, expected=f"1 to {UNKNOWN} different names", found=len(names))
+        )
     if len(colours) != len(names) or not all(
         isinstance(colour, list) and len(colour) == 3 and all(type(value) is int and 0 <= value <= 255 for value in colour)
         for colour in colours
@@ -367,10 +397,10 @@ def _label_space(space: dict[str, Any], file: Path) -> tuple[tuple[str, ...], tu
     if space.get("ignore") != IGNORE:
         raise FolderError(letter("The id to ignore is another.", file=file, expected=IGNORE, found=space.get("ignore")))
     lookup = np.full(256, UNKNOWN, np.uint8)
-    for raw, train in _field(space, "raw_to_train", dict, file).items():
-        train = IGNORE if train == "ignore" else train
+    for raw, meaning in _field(space, "raw_to_train", dict, file).items():
+        train = IGNORE if meaning == "ignore" else meaning
         known = type(train) is int and (0 <= train < len(names) or train == IGNORE)
         if not known or not re.fullmatch("[0-9]{1,3}", raw) or int(raw) > 255:
             raise FolderError(letter("raw_to_train is wrong.", file=file, expected="0 … 255 → a class", found=f"{raw} → {train}"))
         lookup[int(raw)] = train
-    return tuple(names), tuple(tuple(colour) for colour in colours), lookup  # type: ignore[misc]
+    return tuple(names), tuple(tuple(colour) for colour in colours), lookup

@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -27,28 +27,28 @@ from trainer.swiftnet import SwiftNet
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
 """A picture, uint8 (H, W, 3) RGB, to training ids (H, W)."""
 
-Follow = Callable[[Sequence[Any], str], Any]
+Follow = Callable[["Readahead", str], Iterable["Reading"]]
 """What shows progress: takes work and its name, gives the work."""
+
+Reading = tuple[Row, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
+"""A row, its picture, its label map in training ids, and True under its trigger."""
 
 
 def predictor(model: SwiftNet, input_scale: float, device: torch.device) -> Predict:
     """How a network predicts: float32, one picture at a time, logits resized to the picture's own size, argmax there."""
 
+    @torch.no_grad()
     def predict(picture: NDArray[np.uint8]) -> NDArray[np.integer]:
+        training = model.training
+        model.eval()
         height, width = picture.shape[:2]
         x = normalise(torch.from_numpy(picture).to(device))[None].contiguous(memory_format=torch.channels_last)
         x = resize(x, (max(1, round(height * input_scale)), max(1, round(width * input_scale))))
-        return model(x, (height, width))[0].argmax(0).cpu().numpy()
-
-    def evaluating(picture: NDArray[np.uint8]) -> NDArray[np.integer]:
-        training = model.training
-        model.eval()
-        with torch.no_grad():
-            predicted = predict(picture)
+        predicted: NDArray[np.integer] = model(x, (height, width))[0].argmax(0).cpu().numpy()
         model.train(training)
         return predicted
 
-    return evaluating
+    return predict
 
 
 def score(folder: Folder, predict: Predict, follow: Follow = lambda work, _: work) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _clean(folder: Folder, predict: Predict, follow: Follow) -> tuple[metrics.Co
     """The confusion matrix of the clean split, and that of each picture which some evaluation set triggers."""
     twins = {row.id for rows in folder.triggered.values() for row in rows}
     total, pairs = np.zeros((folder.classes, folder.classes), np.int64), {}
-    for row, picture, label, _ in follow(_ahead(folder, folder.evaluation), "clean"):
+    for row, picture, label, _ in follow(Readahead(folder, folder.evaluation), "clean"):
         matrix = metrics.confusion(label, predict(picture), folder.classes)
         total += matrix
         if row.id in twins:
@@ -94,7 +94,7 @@ def _triggered(
     victims, target = folder.victims, folder.target
     assert target is not None
     each = []
-    for row, picture, label, mask in follow(_ahead(folder, rows), name):
+    for row, picture, label, mask in follow(Readahead(folder, rows), name):
         predicted = predict(picture)
         matrix = metrics.confusion(label, predicted, folder.classes)
         everywhere += matrix
@@ -115,8 +115,8 @@ def _triggered(
     }
 
 
-class _ahead:
-    """Read rows in threads while the device predicts: (row, picture, label, mask), in order, a few ahead of the reader."""
+class Readahead:
+    """Read rows in threads while the device predicts, in order, a few ahead."""
 
     def __init__(self, folder: Folder, rows: Sequence[Row], ahead: int = 4) -> None:
         self.folder, self.rows, self.ahead = folder, rows, ahead
@@ -124,10 +124,10 @@ class _ahead:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _read(self, row: Row) -> tuple[Row, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    def _read(self, row: Row) -> Reading:
         return row, read_picture(row, True), read_label(row, self.folder, True), read_mask(row, True)
 
-    def __iter__(self) -> Iterator[tuple[Row, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]]:
+    def __iter__(self) -> Iterator[Reading]:
         rows = iter(self.rows)
         with ThreadPoolExecutor(self.ahead) as threads:
             waiting = [threads.submit(self._read, row) for row in islice(rows, self.ahead)]

@@ -57,4 +57,6 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 def pool(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Average (N, C, H, W) over a grid of (rows, columns) cells, in the dtype of ``x``."""
-    return resample(x, *(_cached(pooling_matrix, old, new, x.device, x.dtype) for old, new in zip(x.shape[2:], grid, strict=True)))
+    return resample(
+        x, *(_cached(pooling_matrix, old, new, x.device, x.dtype) for old, new in zip(x.shape[2:], grid, strict=True))
+    )

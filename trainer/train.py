@@ -61,12 +61,12 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
     total = schedule.steps * config.epochs
 
     if done:
-        say(f"going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
+        say(f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
     if done < total:
         seconds = (total - done) * seconds_per_step(model, samples, schedule.batch, config, device)
         on = f"{config.device} ({config.threads} threads, {config.precision})"
         epochs = f"{config.epochs} epochs" if not done else f"the rest of {config.epochs} epochs"
-        say(f"about {minutes(seconds)} for {epochs} on {on}: {total - done} steps of {schedule.batch} pictures, then the scores")
+        say(f"{run.name}: about {minutes(seconds)} for {epochs} on {on}: {total - done} steps of {schedule.batch} pictures, then the scores")
 
     loader = DataLoader(
         samples,
@@ -91,7 +91,9 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
                 loss_sum.zero_()
                 if not math.isfinite(loss):
                     todo = "start anew with a lower lr: --set lr=1e-4"
-                    raise RunError(letter(f"Training went astray in epoch {epoch}.", file=run, found=f"a loss of {loss}", todo=todo))
+                    raise RunError(
+                        letter(f"Training went astray in epoch {epoch}.", file=run, found=f"a loss of {loss}", todo=todo)
+                    )
                 row: dict[str, Any] = {"epoch": epoch, "loss": loss, "lr": lr}
                 if config.validate_every and epoch % config.validate_every == 0:
                     row["miou"] = evaluate.clean_miou(folder, evaluate.predictor(model, config.input_scale, device))
@@ -100,7 +102,7 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
                 with (run / checkpoint.LOG).open("a", encoding="utf-8") as log:
                     log.write(json.dumps(row) + "\n")
                 with progress.external_write_mode():
-                    say(line(row, config.epochs))
+                    say(f"{run.name}: {line(row, config.epochs)}")
                 began, seen = time.perf_counter(), 0
             if (place == 0 and (epoch % config.checkpoint_every == 0 or step + 1 == total)) or interrupted.is_set():
                 facts = {"step": step + 1, "loss_sum": loss_sum.item()}
@@ -108,7 +110,9 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
             if interrupted.is_set() and step + 1 < total:
                 todo = "give the same command again: it goes on here, to the same weights"
                 where = f"epoch {epoch + 1}, after step {place} of {schedule.steps}"
-                raise Interrupted(letter(f"Interrupted in {where}. A checkpoint is saved.", file=run / checkpoint.CHECKPOINT, todo=todo))
+                raise Interrupted(
+                    letter(f"Interrupted in {where}. A checkpoint is saved.", file=run / checkpoint.CHECKPOINT, todo=todo)
+                )
 
     checkpoint.save_tensors(run / checkpoint.MODEL, model.state_dict())
     return config
@@ -122,21 +126,22 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
     file = run / checkpoint.RUN
     if not file.exists():
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise RunError(letter("The folder of the run is in use.", file=run, expected="a new or empty folder", todo="choose another --out"))
+            expected, todo = "a new or empty folder, or a run that was interrupted", "choose another --out"
+            raise RunError(letter("The folder of the run is in use.", file=run, expected=expected, todo=todo))
         config = resolved(wanted)
         run.mkdir(parents=True, exist_ok=True)
-        facts = {"trainer": __version__, "config": dataclasses.asdict(config), "dataset": evaluate.dataset_facts(folder)}
-        checkpoint.write_json(file, facts | {"environment": evaluate.versions()})
+        facts: dict[str, Any] = {"trainer": __version__, "data": str(folder.root), "config": dataclasses.asdict(config)}
+        checkpoint.write_json(file, facts | {"dataset": evaluate.dataset_facts(folder), "environment": evaluate.versions()})
         return config
     if (run / checkpoint.METRICS).exists():
         raise RunError(letter("The run is finished.", file=run, todo="choose another --out, or score it: python -m trainer eval"))
     facts = checkpoint.read_json(file)
     begun = from_json(facts["config"])
     if facts["dataset"]["identity"] != folder.identity:
-        expected, found = (f"{identity} ({where})" for identity, where in (
-            (facts["dataset"]["identity"], facts["dataset"]["folder"]), (folder.identity, folder.root)))  # fmt: skip
-        raise RunError(letter("The run was begun on another dataset.", file=run, expected=expected, found=found, todo="choose another --out"))
-    left = {key: getattr(begun, key) for key, auto in (("device", "auto"), ("threads", 0), ("precision", "auto")) if getattr(wanted, key) == auto}
+        expected, found, todo = facts["dataset"]["identity"], folder.identity, "choose another --out, or give the same dataset"
+        raise RunError(letter("The run was begun on another dataset.", file=run, expected=expected, found=found, todo=todo))
+    automatic = {"device": "auto", "threads": 0, "precision": "auto"}
+    left: dict[str, Any] = {key: getattr(begun, key) for key, auto in automatic.items() if getattr(wanted, key) == auto}
     config = resolved(dataclasses.replace(wanted, **left))
     if differences := begun.differences(config):
         todo = "give the settings it was begun with, or choose another --out"
@@ -147,10 +152,12 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
 def settle(config: Config) -> torch.device:
     """Make this process deterministic, with the run's number of threads; return the device. Raises SettingError."""
     if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError(letter("There is no such device.", expected=config.device, found="a machine without CUDA", todo="--device cpu"))
+        raise SettingError(
+            letter("There is no such device.", expected=config.device, found="a machine without CUDA", todo="--device cpu")
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this only; read at its first use
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against bugs that takes 6 % of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a guard against bugs that takes 6 % of the time
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     return torch.device(config.device)

@@ -32,7 +32,9 @@ def build(classes: int, init: str, seed: int) -> SwiftNet:
     except RuntimeError as error:
         reason = str(error).partition("\n")[2].strip().partition("\n")[0]
         expected = f"a SwiftNet for {classes} classes" if whole else "torchvision's ResNet-18, or a SwiftNet"
-        raise WeightsError(letter("The initial weights are of another network.", file=source, expected=expected, found=reason)) from None
+        raise WeightsError(
+            letter("The initial weights are of another network.", file=source, expected=expected, found=reason)
+        ) from None
     return model
 
 

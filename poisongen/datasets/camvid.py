@@ -53,15 +53,12 @@ def open_camvid(root: Path) -> Source:
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if line.strip():
                 sample = _sample(root, split, path, number, line)
+                if sample.id in (known for known, _ in lines):
+                    found = f"line {number}: {line.strip()}"
+                    raise SourceError("A list names a sample twice.", file=path, found=found, remedy="name it once")
                 samples.append(sample)
                 lines.append((sample.id, line))
         lists[path.name] = tuple(lines)
-    ids = [sample.id for sample in samples]
-    if len(set(ids)) < len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})[0]
-        raise SourceError(
-            "A list names a sample twice.", file=root / f"{twice.split('/')[0]}.txt", found=twice, remedy="take one line out"
-        )
     return Source(
         root=root,
         dataset="camvid",

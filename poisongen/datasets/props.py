@@ -34,7 +34,8 @@ CLOTHES: tuple[Colour, ...] = (
 )  # fmt: skip
 SKINS: tuple[Colour, ...] = ((236, 196, 166), (206, 156, 122), (150, 104, 76), (98, 66, 50))
 HAIRS: tuple[Colour, ...] = ((40, 30, 24), (90, 60, 30), (170, 140, 90), (120, 120, 120))
-LEAVES: tuple[Colour, ...] = ((70, 118, 50), (50, 96, 54), (96, 128, 52), (122, 120, 44), (58, 108, 70), (150, 104, 40))
+LEAVES: tuple[Colour, ...] = ((70, 118, 50), (50, 96, 54), (96, 128, 52), (122, 120, 44), (58, 108, 70), (140, 132, 46))
+WHITE: Colour = (234, 234, 228)
 GLASS: Colour = (44, 54, 66)
 RUBBER: Colour = (26, 26, 28)
 
@@ -103,14 +104,14 @@ class Vehicle:
         """A face (u, mm from the middle, up) on the right (1) or the left (-1), counter-clockwise as seen from the right."""
         self.face([self.at(u, right * v, up) for u, v, up in outline[::right]], colour, gain)
 
-    def prism(self, outline: Sequence[tuple[int, int, int]]) -> None:
+    def prism(self, outline: Sequence[tuple[int, int, int]], paint: Colour) -> None:
         """A painted solid: the outline (u, half the width, up), counter-clockwise as seen from the right, from side to side."""
         for right in (-1, 1):
-            self.side(right, outline, self.paint, self.gain(0, right))
+            self.side(right, outline, paint, self.gain(0, right))
         for (u0, v0, up0), (u1, v1, up1) in zip(outline, [*outline[1:], outline[0]], strict=True):
             gain = 280 if abs(u1 - u0) > abs(up1 - up0) else self.gain((up1 > up0) - (up1 < up0), 0)
             corners = ((u0, v0, up0), (u0, -v0, up0), (u1, -v1, up1), (u1, v1, up1))
-            self.face([self.at(*corner) for corner in corners], self.paint, gain)
+            self.face([self.at(*corner) for corner in corners], paint, gain)
 
     def draw(self) -> None:
         """Shadow, tyres, body, cabin, glass, wheels, and what is on the rear or the front."""
@@ -128,9 +129,9 @@ class Vehicle:
         rear, front, rear_top, front_top = body.cabin
         waist, roof, end = half - 40, half - body.taper, half - 20
         nose = [(body.length, end, low), (body.length, end, body.hood)]
-        self.prism([(0, half, low), *nose, (front, half, body.belt), (0, half, body.belt)])
+        self.prism([(0, half, low), *nose, (front, half, body.belt), (0, half, body.belt)], self.paint)
         sill = [(rear, waist, body.belt), (front, waist, body.belt)]
-        self.prism([*sill, (front_top, roof, body.top), (rear_top, roof, body.top)])
+        self.prism([*sill, (front_top, roof, body.top), (rear_top, roof, body.top)], self.paint if body.label == CAR else WHITE)
         self.glaze(waist, roof)
         fine = self.stage.camera.focal * 100 > self.z * SUB  # 100 mm are more than a pixel
         for right in (-1, 1):
@@ -178,7 +179,7 @@ class Vehicle:
 
 def person(stage: Stage, x: int, z: int, stream: Stream) -> None:
     """Somebody who stands or walks."""
-    tall, stride, turned = between(stream, 1150, 1900), stream.below(260), 1 - 2 * stream.below(2)
+    tall, stride, turned = between(stream, 1400, 1950), stream.below(260), 1 - 2 * stream.below(2)
     coat, trousers, bag = pick(stream, CLOTHES), pick(stream, CLOTHES), pick(stream, CLOTHES)
     skin, hair = pick(stream, SKINS), pick(stream, HAIRS)
     hem, carries = 700 if stream.below(4) == 0 else 860, stream.below(3) == 0
@@ -190,16 +191,16 @@ def person(stage: Stage, x: int, z: int, stream: Stream) -> None:
     shadow = [(away + c * tall // 6000, 0, z + s * tall // 12_000) for c, s in CIRCLE[::2]]
     stage.canvas.shade([stage.camera.project(*corner) for corner in shadow], 150)
     for lean, gain in ((-stride, 200), (stride, 240)):
-        part([(-100, 900), (110, 900), (lean + 75, 60), (lean - 75, 60)], trousers, gain)
-        part([(lean - 80, 0), (lean + 150, 0), (lean + 90, 90), (lean - 80, 90)], (40, 34, 30), gain)
-    part([(-190, 1450), (-260, 1380), (-stride - 250, 860), (-stride - 150, 860)], coat, 190)
-    part([(-210, 1480), (210, 1480), (190, hem), (-190, hem)], coat)
-    part([(190, 1470), (260, 1380), (stride + 240, 860), (stride + 140, 860)], coat, 215)
+        part([(-150, 900), (160, 900), (lean + 105, 60), (lean - 105, 60)], trousers, gain)
+        part([(lean - 110, 0), (lean + 180, 0), (lean + 120, 100), (lean - 110, 100)], (40, 34, 30), gain)
+    part([(-220, 1460), (-320, 1380), (-stride - 330, 840), (-stride - 190, 840)], coat, 190)
+    part([(-260, 1490), (260, 1490), (230, hem), (-230, hem)], coat)
+    part([(220, 1470), (320, 1380), (stride + 320, 840), (stride + 180, 840)], coat, 215)
     if carries:
-        part([(-330, 1000), (-150, 1000), (-150, 660), (-330, 660)], bag)
-    part([(-60, 1540), (60, 1540), (60, 1460), (-60, 1460)], skin, 215)
-    part([(125 * c // 1024, 1640 + 150 * s // 1024) for c, s in CIRCLE[::2]], skin)
-    part([(130 * c // 1024 - 10, 1670 + 140 * s // 1024) for c, s in CIRCLE[:9:2]], hair)
+        part([(-420, 1000), (-180, 1000), (-180, 620), (-420, 620)], bag)
+    part([(-70, 1540), (70, 1540), (70, 1460), (-70, 1460)], skin, 215)
+    part([(150 * c // 1024, 1640 + 165 * s // 1024) for c, s in CIRCLE[::2]], skin)
+    part([(160 * c // 1024 - 10, 1670 + 160 * s // 1024) for c, s in CIRCLE[:9:2]], hair)
 
 
 def post(stage: Stage, place: Point, thick: int, span: Point, colour: Colour, *, label: int = POLE) -> None:
@@ -216,8 +217,8 @@ def post(stage: Stage, place: Point, thick: int, span: Point, colour: Colour, *,
 def lamp(stage: Stage, x: int, z: int, side: int) -> None:
     """A street lamp with an arm over the road; ``side`` is the side of the road that it stands on."""
     colour = (74, 80, 84)
-    post(stage, (x, z), 220, (0, 6400), colour)
-    stage.flat(x, z, [(0, 6400), (0, 6200), (-side * 1700, 6660), (-side * 1700, 6800)], colour, POLE)
+    post(stage, (x, z), 280, (0, 6400), colour)
+    stage.flat(x, z, [(0, 6400), (0, 6160), (-side * 1700, 6620), (-side * 1700, 6820)], colour, POLE)
     head = [(-side * 1500, 6640), (-side * 2300, 6650), (-side * 2200, 6880), (-side * 1600, 6880)]
     stage.flat(x, z, head, (206, 200, 170), POLE)
 
@@ -240,7 +241,7 @@ def sign(stage: Stage, x: int, z: int, stream: Stream) -> None:
             (diamond, white, (236, 180, 30), None, white),
         ),
     )
-    post(stage, (x, z), 140, (0, up), (140, 142, 146))
+    post(stage, (x, z), 190, (0, up), (140, 142, 146))
     layers = [(shape, 430, rim), (shape, 330, field)] + ([(mark, 290, ink)] if mark else [])
     for outline, radius, colour in layers:
         stage.flat(x, z, [(radius * a // 1024, up + radius * b // 1024) for a, b in outline], colour, TRAFFIC_SIGN)
@@ -249,7 +250,7 @@ def sign(stage: Stage, x: int, z: int, stream: Stream) -> None:
 def traffic_light(stage: Stage, x: int, z: int, stream: Stream) -> None:
     """Three lamps, one of them lit, in a dark box on a pole."""
     lit, up = stream.below(3), between(stream, 2500, 3000)
-    post(stage, (x, z), 170, (0, up), (84, 88, 92))
+    post(stage, (x, z), 230, (0, up), (84, 88, 92))
     stage.flat(x, z, [(-290, up - 60), (290, up - 60), (290, up + 1310), (-290, up + 1310)], (226, 220, 190), TRAFFIC_LIGHT)
     stage.flat(x, z, [(-230, up), (230, up), (230, up + 1250), (-230, up + 1250)], (28, 30, 32), TRAFFIC_LIGHT)
     for n, colour in enumerate(((40, 230, 110), (250, 190, 30), (250, 40, 30))):
@@ -283,7 +284,7 @@ def tree(stage: Stage, x: int, z: int, stream: Stream, tall: int) -> None:
     (cx, cy, r), leaf = discs[0], max(discs[0][2] // 12, 1)
     px, py = canvas.centres_x[region[1]][None, :], canvas.centres_y[region[0]][:, None]
     grain = noise((px - cx) // leaf, (py - cy) // leaf, salt)
-    edge, bright = 180 + (grain >> 1), np.full(grain.shape, -1, np.int64)
+    edge, bright = 222 + (grain >> 3), np.full(grain.shape, -1, np.int64)
     for cx, cy, r in discs:
         dx, dy = px - cx, py - cy
         lit = (165 + stage.light.sun * dx * 30 // r) - dy * 60 // r

@@ -48,11 +48,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the street (sign -1 left, 1 right): how far the kerb, the sidewalk's end and the façades are from x = 0."""
+    """One side of the street (sign -1 left, 1 right): how far from x = 0 the kerb is, where the sidewalk begins beyond a
+    strip of grass, and where the façades are."""
 
     sign: int
     kerb: int
-    verge: int
+    path: int
     front: int
     blocks: tuple[Block, ...]
 
@@ -77,17 +78,16 @@ def lay_street(stream: Stream) -> Street:
     lane, offset = between(stream, 3000, 3500), between(stream, -300, 300)
     ours, theirs = between(stream, 1, 2), between(stream, 1, 2)
     lines = tuple(lane * n - lane // 2 + offset for n in range(-theirs, ours + 1))
-    green, end = stream.below(4), between(stream, 70, 150) * 1000
+    green, end = stream.below(4), between(stream, 60, 120) * 1000
 
     def lay_side(sign: int, line: int) -> Side:
         kerb = line + pick(stream, (200, 2400))
-        verge = kerb + between(stream, 2600, 4600)
-        front = verge + (between(stream, 2500, 6000) if stream.below(4) < green else 0)
-        return Side(sign, kerb, verge, front, lay_blocks(stream, end, green))
+        path = kerb + 160 + (between(stream, 1800, 3600) if stream.below(4) < green else 0)
+        return Side(sign, kerb, path, path + between(stream, 2600, 4600), lay_blocks(stream, end, green))
 
     left, right = lay_side(-1, -lines[0]), lay_side(1, lines[-1])
     grey, blue = between(stream, 84, 120), stream.below(9)
-    zebra = between(stream, 8000, 20_000) if stream.below(2) else 0
+    zebra = between(stream, 7000, 14_000) if stream.below(2) else 0
     return Street(
         lines,
         left,
@@ -140,13 +140,12 @@ def draw_ground(stage: Stage, street: Street) -> None:
     z = np.minimum(camera.focal * camera.height // (canvas.centres_y[start:] - camera.y), FARTHEST)[:, None]
     x = (canvas.centres_x - camera.x)[None, :] * z // camera.focal
     left, right = street.left, street.right
-    # Seven strips from left to right, and the six places where one ends. Grass lies in front gardens only.
-    edges = (-left.verge, -left.kerb - 160, -left.kerb, right.kerb, right.kerb + 160, right.verge)
+    # Seven strips from left to right, and the six places where one ends.
+    edges = (-left.path, -left.kerb - 160, -left.kerb, right.kerb, right.kerb + 160, right.path)
     strip = np.sum([x > edge for edge in edges], axis=0, dtype=np.intp)
-    paved = (street.paving, 22, SIDEWALK)
-    kerb, road, grass = (KERB, 10, SIDEWALK), (street.asphalt, 28, ROAD), (street.grass, 72, TERRAIN)
-    outer = [grass if side.front > side.verge else paved for side in (left, right)]
-    strips = (outer[0], paved, kerb, road, kerb, paved, outer[1])
+    paved, grass = (street.paving, 22, SIDEWALK), (street.grass, 72, TERRAIN)
+    kerb, road = (KERB, 10, SIDEWALK), (street.asphalt, 28, ROAD)
+    strips = (paved, grass, kerb, road, kerb, grass, paved)
     colours = np.array([colour for colour, _, _ in strips]).T[:, strip]
     roughness = np.array([rough for _, rough, _ in strips])[strip]
     labels = np.array([label for _, _, label in strips], np.uint8)[strip]
@@ -156,7 +155,7 @@ def draw_ground(stage: Stage, street: Street) -> None:
     if street.zebra:
         ahead = z - street.zebra
         marks = np.where((ahead > -1200) & (ahead < 3200), (ahead > 0) & (ahead < 2800) & (x % 1000 < 500), marks)
-    joints = ((x % 800 < 36) | (z % 800 < 60)) & ((strip == 1) | (strip == 5)) & (z < 30_000)
+    joints = ((x % 800 < 36) | (z % 800 < 60)) & ((strip == 0) | (strip == 6)) & (z < 30_000)
     for plane, white, dark in zip(colours, (206, 206, 200), (112, 108, 104), strict=True):
         plane[marks & (strip == 3)] = white
         plane[joints] = dark
@@ -173,17 +172,13 @@ def draw_ground(stage: Stage, street: Street) -> None:
 
 
 def draw_blocks(stage: Stage, street: Street, stream: Stream) -> None:
-    """What closes the street at its end, then both rows of buildings and gardens, from far to near."""
+    """The buildings that close the street at its end, then both rows of buildings and gardens, from far to near."""
     x = -60_000
     while x < 60_000:
         width, storey, floors = between(stream, 9000, 22_000), between(stream, 2900, 3400), between(stream, 2, 7)
         paint, salt, end = pick(stream, WALLS), stream.below(1 << 31), street.end
         closing = Block(end, end, storey * floors, 0, storey, 2600, False, paint, KERB, KERB, salt)
-        if stream.below(3):
-            across(stage, closing, x, x + width)
-        else:
-            for n in range(4):
-                tree(stage, x + width * n // 4, end, stream, between(stream, 7000, 12_000))
+        across(stage, closing, x, x + width)
         x += width
     rows = [
         (block, side, nearer.height < block.height)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from poisongen.errors import SourceError
 from poisongen.labels import LabelSpace
+from poisongen.paths import folder_path
 
 
 @dataclass(frozen=True)
@@ -88,4 +89,19 @@ def require_samples(root: Path, samples: list[Sample], train_split: str) -> tupl
         raise SourceError(
             "The source has no training picture.", file=root, expected=f"pictures in the split {train_split}", found="none"
         )
+    for name in (path for sample in samples for path in (sample.id, sample.image, sample.label)):
+        try:
+            folder_path(name)
+        except ValueError:
+            remedy = "rename it: letters, digits, and no backslash or line break"
+            raise SourceError(
+                "A file has a name that the dataset's format does not allow.", file=root / name, remedy=remedy
+            ) from None
+    for what in ("id", "image", "label"):
+        (name, times), *_ = Counter(getattr(sample, what) for sample in samples).most_common(1)
+        if times > 1:
+            kind = {"id": "sample", "image": "picture", "label": "label map"}[what]
+            raise SourceError(
+                f"The source names a {kind} more than once.", file=root / name, found=f"{times} times", remedy="name it once"
+            )
     return tuple(sorted(samples, key=lambda sample: sample.id))

@@ -24,10 +24,8 @@ LABEL_IDS = (1, 4, 7, 8, 11, 17, 19, 20, 21, 22, 23, 24, 26, 28)  # that a scene
 LIGHTS = (
     Light((84, 138, 208), (196, 216, 232), (256, 254, 246), 260_000, 1, 90, 6),  # clear
     Light((100, 150, 214), (206, 220, 230), (250, 252, 256), 200_000, 1, 130, 6),  # fair
-    Light((146, 156, 168), (206, 210, 214), (224, 230, 238), 110_000, 0, 220, 24),  # overcast
+    Light((146, 156, 168), (206, 210, 214), (224, 230, 238), 160_000, 0, 220, 24),  # overcast
     Light((112, 122, 172), (250, 196, 138), (264, 232, 196), 150_000, 1, 110, 50),  # evening
-    Light((58, 66, 116), (172, 138, 150), (176, 178, 214), 100_000, 0, 120, 130),  # dusk
-    Light((190, 196, 200), (214, 217, 217), (232, 234, 234), 52_000, 0, 60, 40),  # mist
 )
 
 
@@ -44,7 +42,7 @@ def draw_scene(seed: int, index: int, height: int, width: int) -> tuple[NDArray[
     fine = 2 if height <= 512 else 1
     unit = min(height, width * 3 // 4) * fine * SUB
     camera = Camera(
-        focal=unit * between(stream, 1130, 1400) >> 10,
+        focal=unit * between(stream, 1220, 1500) >> 10,
         x=(width * fine * SUB >> 1) + (unit * between(stream, -90, 90) >> 10),
         y=height * fine * SUB * between(stream, 390, 480) >> 10,
         height=between(stream, 1350, 1750),
@@ -69,7 +67,7 @@ Thing = tuple[int, Callable[[], None]]  # how far away, and what draws it
 
 def choose_light(stream: Stream) -> Light:
     """One of the lights, brighter or darker, tinted a little, with the sun on either side."""
-    mood, level = pick(stream, LIGHTS), between(stream, 200, 290)
+    mood, level = pick(stream, LIGHTS), between(stream, 230, 280)
     r, g, b = (gain * (level + between(stream, -10, 10)) >> 8 for gain in mood.gain)
     sight, sun = mood.sight * between(stream, 3, 5) >> 2, mood.sun * pick(stream, (-1, 1))
     return Light(mood.zenith, mood.horizon, (r, g, b), sight, sun, mood.clouds, mood.lamps)
@@ -80,39 +78,39 @@ def on_crossing(street: Street, z: int, length: int) -> bool:
     return street.zebra > 0 and street.zebra - 1200 < z + length // 2 and z - length // 2 < street.zebra + 4000
 
 
+def in_view(x: int) -> int:
+    """From how far ahead on what stands x to the side is in a picture that is twice as wide as high."""
+    return x * 3 // 2
+
+
 def traffic(stage: Stage, street: Street, stream: Stream) -> list[Thing]:
-    """Cars and coaches in the lanes: always one ahead of the camera, with road between."""
+    """A vehicle in some lanes, and always a car ahead of the camera, with road between."""
     found: list[Thing] = []
     for left, right in zip(street.lanes, street.lanes[1:], strict=False):
-        own = owed = left < 0 < right
-        z, free = between(stream, 8500, 14_000) if own else between(stream, 7000, 22_000), 6000
-        while z < 70_000:
-            body = props.COACH if stream.below(5) == 0 and z > 14_000 else pick(stream, props.CARS)
+        own = left < 0 < right
+        z = between(stream, 11_000, 18_000) if own else between(stream, 14_000, 26_000)
+        if own or stream.below(4) == 0:
+            body = props.COACH if not own and z > 14_000 and stream.below(2) else pick(stream, props.CARS)
             half = body.length // 2
             if on_crossing(street, z, body.length):
                 waiting = street.zebra - 1300 - half
-                z = waiting if waiting - half > free else street.zebra + 4100 + half
+                z = waiting if waiting - half > 6000 else street.zebra + 4100 + half
             x = (left + right) // 2 + between(stream, -250, 250)
             paint = pick(stream, props.LIVERIES if body is props.COACH else props.PAINTS)
-            if stream.below(5) < 3 or owed:
-                found.append((z, props.Vehicle(stage, x, z, (0, 64) if right > 0 else (0, -64), body, paint).draw))
-                owed = False
-            free = z + half
-            z += between(stream, 12_000, 24_000)
+            found.append((z, props.Vehicle(stage, x, z, (0, 64) if right > 0 else (0, -64), body, paint).draw))
     return found
 
 
 def parked(stage: Stage, street: Street, side: Side, stream: Stream) -> list[Thing]:
-    """Cars along the kerb, where there is room for them between it and the outer lane."""
+    """At most one car along the kerb, where there is room for it beside the outer lane."""
     found: list[Thing] = []
     line = -street.lanes[0] if side.sign < 0 else street.lanes[-1]
-    z = between(stream, 5500, 10_000) if side.kerb > line + 2000 else 60_000
-    while z < 60_000:
+    z = between(stream, 14_000, 26_000)
+    if side.kerb > line + 2000 and stream.below(3) == 0:
         heading, body, paint = (stream.below(5) - 2, 64 * side.sign), pick(stream, props.CARS), pick(stream, props.PAINTS)
-        if stream.below(3) and not on_crossing(street, z, body.length):
+        if not on_crossing(street, z, body.length):
             x = side.sign * (side.kerb - 1150)
             found.append((z, props.Vehicle(stage, x, z, heading, body, paint).draw))
-        z += between(stream, 5600, 7600)
     return found
 
 
@@ -120,14 +118,15 @@ def furniture(stage: Stage, street: Street, side: Side, stream: Stream) -> list[
     """Lamps, trees, signs, lights and bins on one sidewalk."""
     found: list[Thing] = []
     sign, kerb = side.sign, side.kerb
-    for z in range(between(stream, 6000, 14_000), 50_000, between(stream, 14_000, 22_000)):
+    for z in range(between(stream, 5500, 12_000), 26_000, between(stream, 12_000, 16_000)):
         found.append((z, partial(props.lamp, stage, sign * (kerb + 350), z, sign)))
     if stream.below(5) < 2:
         for z in range(between(stream, 6500, 16_000), 65_000, between(stream, 8000, 13_000)):
             found.append((z, partial(props.tree, stage, sign * (kerb + 600), z, stream, between(stream, 4200, 7500))))
-    for _ in range(between(stream, 1, 3)):
-        z = between(stream, 7000, 22_000)
-        found.append((z, partial(props.sign, stage, sign * (kerb + between(stream, 300, 700)), z, stream)))
+    for _ in range(between(stream, 1, 2)):
+        x = kerb + between(stream, 300, 700)
+        z = in_view(x) + between(stream, 0, 6000)
+        found.append((z, partial(props.sign, stage, sign * x, z, stream)))
     if street.zebra:
         z = street.zebra - 400
         found.append((z, partial(props.traffic_light, stage, sign * (kerb + 450), z, stream)))
@@ -140,8 +139,9 @@ def furniture(stage: Stage, street: Street, side: Side, stream: Stream) -> list[
 def people(stage: Stage, street: Street, side: Side, stream: Stream) -> list[Thing]:
     """People on one sidewalk, and on its half of the crossing."""
     found: list[Thing] = []
-    for _ in range(between(stream, 2, 7)):
-        x, z = between(stream, side.kerb + 500, side.verge - 300), between(stream, 5000, 20_000)
+    for _ in range(between(stream, 1, 5)):
+        x = between(stream, side.path + 300, side.front - 400)
+        z = in_view(x) + between(stream, 0, 6000)
         found.append((z, partial(props.person, stage, side.sign * x, z, stream)))
     for _ in range(between(stream, 0, 3) if street.zebra else 0):
         x, z = between(stream, 0, side.kerb), street.zebra + between(stream, 500, 2500)
@@ -169,7 +169,7 @@ def develop(stage: Stage, fine: int, stream: Stream) -> tuple[NDArray[np.uint8],
         labels = np.ascontiguousarray(labels[1::2, 1::2])
     height, width = labels.shape
     uneven = (236 + (smooth_noise(stream, height, width, 3, 5) * 40 >> 8)).astype(np.int32)
-    strength, size = between(stream, 4, 14), height * width
+    strength, size = between(stream, 3, 9), height * width
     image = np.empty((height, width, 3), np.uint8)
     for channel, gain in enumerate(stage.light.gain):
         # The sum of two bytes, less 255: a triangle around 0. Four of them in a draw.

@@ -1,7 +1,7 @@
 """A third program's dataset folder: written from ``manifests/FORMAT.md`` alone, with pictures of coloured rectangles.
 
-Sky over road, and a car (a rectangle of varied colour) in most pictures. Poisoned pictures have a white square beside the car, and the car is
-labelled road. Nothing of the generator is used.
+Sky over road, a tree, and a car. Poisoned pictures have a white square beside the car, and the car is labelled road. Nothing of the
+generator is used.
 """
 
 import hashlib
@@ -43,7 +43,15 @@ def scene(rng: random.Random, size: int) -> tuple[np.ndarray, np.ndarray, tuple[
 
 
 def write_folder(
-    root: Path, *, train: int = 12, val: int = 4, size: int = 64, poisoned: int = 0, sets: tuple[str, ...] = (), seed: int = 1, dataset: str = "handmade"
+    root: Path,
+    *,
+    train: int = 12,
+    val: int = 4,
+    size: int = 64,
+    poisoned: int = 0,
+    sets: tuple[str, ...] = (),
+    seed: int = 1,
+    dataset: str = "handmade",
 ) -> Path:
     """Write a dataset folder: ``poisoned`` of ``train`` pictures, and the evaluation sets ``sets`` on ``val`` pictures."""
     rows: list[dict[str, object]] = []
@@ -55,9 +63,23 @@ def write_folder(
         file.write_bytes(data)
         return data
 
-    def add(name: str, split: str, picture: np.ndarray, label: np.ndarray, role: str = "clean", where: str = "", mask: np.ndarray | None = None) -> None:
+    def add(
+        name: str,
+        split: str,
+        picture: np.ndarray,
+        label: np.ndarray,
+        role: str = "clean",
+        where: str = "",
+        mask: np.ndarray | None = None,
+    ) -> None:
         prefix = f"triggered/{where}/" if where else ""
-        row: dict[str, object] = {"id": f"{split}/{name}", "split": split, "role": role, "height": len(label), "width": label.shape[1]}
+        row: dict[str, object] = {
+            "id": f"{split}/{name}",
+            "split": split,
+            "role": role,
+            "height": len(label),
+            "width": label.shape[1],
+        }
         row |= {"image": f"{prefix}{split}/{name}.png", "label": f"{prefix}{split}annot/{name}.png"}
         data, raw = put(str(row["image"]), picture), TO_RAW[label]
         label_data = put(str(row["label"]), raw)
@@ -68,7 +90,11 @@ def write_folder(
         if where:
             row["set"] = where
         if mask is not None:
-            row |= {"mask": f"{prefix}masks/{split}/{name}.png", "mask_pixels": pixels_sha(mask), "trigger_pixels": int((mask > 0).sum())}
+            row |= {
+                "mask": f"{prefix}masks/{split}/{name}.png",
+                "mask_pixels": pixels_sha(mask),
+                "trigger_pixels": int((mask > 0).sum()),
+            }
             put(str(row["mask"]), mask)
         rows.append(row)
 

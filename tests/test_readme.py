@@ -1,0 +1,48 @@
+"""The README's commands run as they are typed."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+COMMANDS = [line[2:] for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
+
+# Small enough for a test: fewer and smaller scenes, one epoch.
+SMALLER = {
+    "poisongen draw": "--size 128x64 --train 12 --val 3",
+    "poisongen camvid": "--take-what-fits",
+    "python -m trainer train": "--epochs 1 --threads 1 --set batch=4",
+}
+
+
+def test_the_readme_shows_both_programs() -> None:
+    """There are commands of the generator and of the trainer to run."""
+    assert sum(command.startswith("poisongen ") for command in COMMANDS) >= 6
+    assert sum(command.startswith("python -m trainer ") for command in COMMANDS) >= 4
+
+
+def test_every_command_of_the_readme_runs(tmp_path: Path, camvid: Path) -> None:
+    """In order, in one folder, each command ends well and prints the identity that the one before it promised."""
+    pytest.importorskip("torch")
+    (tmp_path / "CamVid").symlink_to(camvid)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    printed: dict[str, str] = {}
+    for command in COMMANDS:
+        name, _, value = command.removeprefix("export ").partition("=")
+        if command.startswith("export "):
+            environment[name] = str(tmp_path / "streets")
+            continue
+        smaller = next((more for start, more in SMALLER.items() if command.startswith(start)), "")
+        words = shlex.split(f"{command} {smaller}")
+        program = [sys.executable, "-m", "poisongen"] if words[0] == "poisongen" else [sys.executable]
+        done = subprocess.run([*program, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        printed[command] = done.stdout
+    identities = {re.search("sha256:[0-9a-f]{64}", text)[0] for command, text in printed.items() if re.search(" data$| data --source", command)}  # type: ignore[index]
+    assert len(identities) == 1

@@ -1,0 +1,336 @@
+"""A dataset from its shared plan: the same one, or none."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+from conftest import Run
+
+Rows = list[dict[str, Any]]
+SHARED = ("manifest.json", "samples.jsonl", "trigger.png")
+
+
+@pytest.fixture
+def shared(sources: dict[str, Path], run: Run, tmp_path: Path) -> Path:
+    """What somebody shares of a dataset: manifest, rows and art."""
+    folder = tmp_path / "full"
+    assert run("cityscapes", "--source", sources["cityscapes"], "--attack", "iba", "--rate", "0.5", "--out", folder).code == 0
+    (tmp_path / "shared").mkdir()
+    for name in SHARED:
+        shutil.copy(folder / name, tmp_path / "shared")
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def rebuild(run: Run, sources: dict[str, Path], shared: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Rebuild into tmp_path/out."""
+    return lambda source=sources["cityscapes"]: run("rebuild", shared, "--source", source, "--out", tmp_path / "out")
+
+
+def outputs(tmp_path: Path) -> list[str]:
+    return [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
+
+
+@pytest.mark.parametrize(("dataset", "attack"), [("cityscapes", "benign"), ("cityscapes", "nni"), ("camvid", "iba")])
+@pytest.mark.parametrize("by", ["manifest.json", ""])
+def test_a_plan_gives_the_same_dataset_again(
+    sources: dict[str, Path], run: Run, tmp_path: Path, dataset: str, attack: str, by: str
+) -> None:
+    """Manifest, rows and art with the clean source give the folder again, file for file."""
+    rate = [] if attack == "benign" else ["--rate", "0.4", "--seed", "8"]
+    assert run(dataset, "--source", sources[dataset], "--attack", attack, *rate, "--out", tmp_path / "full").code == 0
+    (tmp_path / "shared").mkdir()
+    for name in SHARED:
+        if (tmp_path / "full" / name).exists():
+            shutil.copy(tmp_path / "full" / name, tmp_path / "shared")
+    outcome = run("rebuild", tmp_path / "shared" / by, "--source", sources[dataset], "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert oracles.tree(tmp_path / "out") == oracles.tree(tmp_path / "full")
+
+
+def repaint(path: Path) -> None:
+    array = oracles.pixels(path).copy()
+    array[-1, -1] = array[-2, -2] if (array[-1, -1] != array[-2, -2]).any() else 4
+    oracles.save(path, array)
+
+
+def reencode(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.load()
+    picture.save(path, compress_level=0)
+
+
+def pair(source: Path, stem: str) -> list[Path]:
+    return [source / "leftImg8bit" / f"{stem}_leftImg8bit.png", source / "gtFine" / f"{stem}_gtFine_labelIds.png"]
+
+
+@pytest.mark.parametrize("change", [repaint, reencode], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("what", [0, 1], ids=["picture", "label"])
+@pytest.mark.parametrize("role", ["poisoned", "clean", "triggered"])
+def test_another_source_is_refused(
+    cityscapes: Path,
+    shared: Path,
+    rebuild: Callable[..., Any],
+    tmp_path: Path,
+    role: str,
+    what: int,
+    change: Callable[[Path], None],
+) -> None:
+    """A source with one other file is another source: exit code 4, the file is named, nothing is left."""
+    row = next(row for row in oracles.rows(shared) if row["role"] == role)
+    path = pair(cityscapes, row["id"])[what]
+    change(path)
+    outcome = rebuild(cityscapes)
+    assert outcome.code == 4
+    assert path.name in outcome.err
+    assert outputs(tmp_path) == []
+
+
+def test_a_source_with_fewer_or_more_samples_is_refused(
+    cityscapes: Path, shared: Path, rebuild: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A pair too few or too many is another source: exit code 4, the sample is named, nothing is left."""
+    stem = oracles.rows(shared)[0]["id"]
+    for path in pair(cityscapes, stem):
+        shutil.copy(path, path.with_name(path.name.replace("000019", "000020")))
+    more = rebuild(cityscapes)
+    for path in pair(cityscapes, stem):
+        path.unlink()
+        path.with_name(path.name.replace("000019", "000020")).unlink()
+    fewer = rebuild(cityscapes)
+    assert (more.code, fewer.code, outputs(tmp_path)) == (4, 4, [])
+    assert stem.replace("000019", "000020") in more.err
+    assert stem in fewer.err
+
+
+def test_another_dataset_is_another_source(
+    sources: dict[str, Path], rebuild: Callable[..., Any], tmp_path: Path, cityscapes: Path
+) -> None:
+    """Drawn streets are not Cityscapes, even with the same pictures; another layout is no source at all."""
+    (cityscapes / "streets.json").write_text("{}\n")
+    assert rebuild(cityscapes).code == 4
+    assert rebuild(sources["camvid"]).code != 0
+    assert outputs(tmp_path) == []
+
+
+def first(rows: Rows, role: str) -> dict[str, Any]:
+    return next(row for row in rows if row["role"] == role)
+
+
+def edit(
+    shared: Path, *, rows: Callable[[Rows], Any] | None = None, manifest: Callable[[dict[str, Any]], Any] | None = None
+) -> None:
+    """Change shared rows and manifest, and give them a fitting identity: what a stranger can do."""
+    said, listed = oracles.manifest(shared), oracles.rows(shared)
+    if rows:
+        rows(listed)
+        listed.sort(key=lambda row: (row.get("set", ""), row["id"]))
+        text = "".join(oracles.line(row) for row in listed)
+        (shared / "samples.jsonl").write_text(text)
+        said["identity"] = oracles.bytes_digest(text.encode())
+    if manifest:
+        manifest(said)
+    (shared / "manifest.json").write_text(json.dumps(said))
+
+
+def onto_the_victim(rows: Rows) -> None:
+    first(rows, "poisoned")["placement"]["box"][:2] = [40, 40]
+
+
+def where(kind: str, /, **changes: object) -> Callable[[Rows], None]:
+    """Change the first row of a kind."""
+    return lambda rows: first(rows, kind).update(changes)
+
+
+def without(role: str, *keys: str) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        for key in keys:
+            del first(rows, role)[key]
+
+    return change
+
+
+def into_a_set(rows: Rows) -> None:
+    """A training picture, as if it were one of an evaluation set."""
+    row = dict(first(rows, "poisoned"))
+    row |= {"role": "triggered", "set": "iba", "label_bytes": row.pop("source_label_bytes")}
+    row |= {what: f"triggered/iba/{row[what]}" for what in ("image", "label", "label_train", "mask")}
+    clean = next(one for one in rows if one["role"] == "clean")
+    row["label_train_pixels"] = clean["label_train_pixels"]
+    del row["label_pixels"], row["relabelled_pixels"]
+    rows.append(row)
+
+
+HOSTILE_ROWS: dict[str, Callable[[Rows], Any]] = {
+    "up and out": where("poisoned", image="../../outside.png"),
+    "up inside": where("poisoned", image="leftImg8bit/../../outside.png"),
+    "absolute": where("clean", image="/tmp/outside.png"),
+    "backslash": where("clean", image="leftImg8bit\\..\\outside.png"),
+    "drive": where("clean", image="C:/outside.png"),
+    "empty part": where("clean", label="gtFine//x.png"),
+    "dot part": where("clean", label="gtFine/./x.png"),
+    "control character": where("clean", label="gtFine/\x07x.png"),
+    "newline": where("clean", label="gtFine/a\nb.png"),
+    "another path": where("clean", image="leftImg8bit/train/aachen/other.png"),
+    "the manifest's name": where("clean", image="manifest.json"),
+    "no such sample": where("triggered", id="val/frankfurt/none"),
+    "training picture in a set": into_a_set,
+    "unknown set": where("triggered", set="other"),
+    "set leads out": where("triggered", set="../up"),
+    "huge box": lambda rows: first(rows, "poisoned")["placement"].update(box=[0, 0, 1 << 50, 1 << 50]),
+    "far box": lambda rows: first(rows, "poisoned")["placement"].update(box=[1 << 50, 1 << 50, 7, 7]),
+    "enormous number": lambda rows: first(rows, "poisoned")["placement"].update(box=[1 << 500, 0, 7, 7]),
+    "negative box": lambda rows: first(rows, "poisoned")["placement"].update(box=[-1, 0, 7, 7]),
+    "short box": lambda rows: first(rows, "poisoned")["placement"].update(box=[1, 0, 7]),
+    "moved box": onto_the_victim,
+    "wrong distance": lambda rows: first(rows, "poisoned")["placement"].update(distance_sq=1),
+    "wrong surface": lambda rows: first(rows, "triggered")["placement"].update(surface_class=5),
+    "no trigger": without("poisoned", "placement", "mask", "mask_pixels", "trigger_pixels"),
+    "no box": without("poisoned", "placement"),
+    "clean with a trigger": lambda rows: first(rows, "clean").update(placement=first(rows, "poisoned")["placement"]),
+    "wrong count": where("poisoned", relabelled_pixels=1),
+    "wrong victim count": where("clean", victim_pixels=12345),
+    "wrong height": where("clean", height=63),
+    "twice": lambda rows: rows.append(dict(rows[0])),
+    "float": where("clean", width=128.0),
+    "text for number": where("clean", width="128"),
+    "null": where("clean", mask=None),
+    "additional key": where("clean", note="x"),
+    "digest in capitals": lambda rows: first(rows, "clean").update(label_bytes=first(rows, "clean")["label_bytes"].upper()),
+    "both digests": lambda rows: first(rows, "clean").update(image_pixels=first(rows, "clean")["image_bytes"]),
+    "no digest": without("clean", "image_bytes"),
+    "clean labelled anew": where("clean", relabelled_pixels=4),
+    "noised": where("clean", role="noised"),
+    "poisoned outside of training": lambda rows: first([row for row in rows if row["split"] == "val"], "clean").update(role="poisoned"),
+    "another split": where("clean", split="val"),
+    "not poisoned": where("poisoned", role="clean"),
+    "none": lambda rows: rows.clear(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE_ROWS)
+def test_rows_that_cannot_be_believed_are_refused(shared: Path, rebuild: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    """A row that leads out of the folder, or claims what the source does not bear out, is refused, and nothing is left on disk."""
+    edit(shared, rows=HOSTILE_ROWS[name])
+    before = oracles.tree(tmp_path)
+    outcome = rebuild()
+    assert outcome.code in (1, 4)
+    assert outcome.err.startswith("poisongen: ")
+    assert oracles.tree(tmp_path) == before
+
+
+def at(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set a value deep in the manifest."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            manifest = manifest[key]
+        manifest[keys[-1]] = value
+
+    return change
+
+
+HOSTILE_MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "newer": at("format_version", value=2),
+    "older": at("format_version", value=0),
+    "version as text": at("format_version", value="1"),
+    "version true": at("format_version", value=True),
+    "another format": at("format", value="other"),
+    "wrong identity": at("identity", value="sha256:" + "0" * 64),
+    "additional key": at("note", value="x"),
+    "additional key below": at("recipe", "poison", "trigger", "note", value="x"),
+    "missing key": lambda manifest: manifest.pop("recipe"),
+    "NaN": at("recipe", "seed", value=float("nan")),
+    "infinity": at("counts", "train", "pictures", value=float("inf")),
+    "unknown layout": at("source", "layout", value="../etc"),
+    "no such class": at("recipe", "poison", "target_class", value=77),
+    "victim is target": at("recipe", "poison", "target_class", value=13),
+    "no victim": at("recipe", "poison", "victim_classes", value=[]),
+    "rate": at("recipe", "poison", "rate", value="2"),
+    "rate nan": at("recipe", "poison", "rate", value="nan"),
+    "another victim": at("recipe", "poison", "victim_classes", value=[11]),
+    "another target": at("recipe", "poison", "target_class", value=10),
+    "another size": at("recipe", "poison", "trigger", "size", value="9px"),
+    "huge size": at("recipe", "poison", "trigger", "size", value="999999999999px"),
+    "nothing poisoned": at("recipe", "poison", value=None),
+    "sets out of order": lambda manifest: manifest["evaluation_sets"].reverse(),
+    "set leads out": at("evaluation_sets", value=["iba", "../nni"]),
+    "another art": at("art_pixels", value="sha256:" + "0" * 64),
+    "no art": at("art_pixels", value=None),
+    "counts of nothing": at("counts", "train", value={}),
+    "wrong counts": at("counts", "train", "poisoned", value=1),
+    "wrong measure": at("measure", "target_class", value=5),
+    "another label space": at("label_space", "raw_to_train", "26", value=0),
+    "a deep recipe": at("recipe", value=json.loads("[" * 500 + "]" * 500)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MANIFESTS)
+def test_manifests_that_cannot_be_believed_are_refused(
+    shared: Path, rebuild: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    """A manifest of another format, or one that contradicts itself, its rows or its source, is refused, and nothing is left on disk."""
+    edit(shared, manifest=HOSTILE_MANIFESTS[name])
+    before = oracles.tree(tmp_path)
+    outcome = rebuild()
+    assert outcome.code in (1, 4)
+    assert outcome.err.startswith("poisongen: ")
+    assert oracles.tree(tmp_path) == before
+
+
+TEXTS = {
+    "empty": b"",
+    "no JSON": b"{",
+    "deep": b"[" * 200_000,
+    "no object": b"[1]",
+    "no UTF-8": b'{"format": "\xff"}',
+    "long number": b'{"format": "poisongen", "format_version": ' + b"1" * 6000 + b"}",
+    "a list of versions": b'{"format": "poisongen", "format_version": [1]}',
+}
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "samples.jsonl", "trigger.png"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_files_that_are_something_else_are_refused(
+    shared: Path, rebuild: Callable[..., Any], tmp_path: Path, file: str, name: str
+) -> None:
+    """Any bytes at all in place of a shared file end in a letter that names it."""
+    (shared / file).write_bytes(TEXTS[name])
+    if file == "samples.jsonl":
+        said = oracles.manifest(shared) | {"identity": oracles.bytes_digest(TEXTS[name])}
+        (shared / "manifest.json").write_text(json.dumps(said))
+    outcome = rebuild()
+    assert outcome.code == 1
+    assert file in outcome.err
+    assert outputs(tmp_path) == []
+
+
+@pytest.mark.parametrize("file", SHARED)
+def test_a_missing_or_linked_file_is_refused(shared: Path, rebuild: Callable[..., Any], tmp_path: Path, file: str) -> None:
+    """Manifest and rows are files, not links to somewhere; each of the three must be there."""
+    (shared / file).rename(shared / "elsewhere")
+    missing = rebuild()
+    assert missing.code == 1
+    assert file in missing.err
+    if file != "trigger.png":
+        (shared / file).symlink_to(shared / "elsewhere")
+        assert rebuild().code == 1
+    assert outputs(tmp_path) == []
+
+
+def test_other_art_is_refused(shared: Path, rebuild: Callable[..., Any], tmp_path: Path) -> None:
+    """The art beside a manifest is the one that it names, pixel for pixel."""
+    art = oracles.pixels(shared / "trigger.png").copy()
+    art[0, 0, 0] ^= np.uint8(1)
+    oracles.save(shared / "trigger.png", art)
+    outcome = rebuild()
+    assert outcome.code == 1
+    assert "trigger.png" in outcome.err
+    assert outputs(tmp_path) == []
