@@ -66,7 +66,8 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
         seconds = (total - done) * seconds_per_step(model, samples, schedule.batch, config, device)
         on = f"{config.device} ({config.threads} threads, {config.precision})"
         epochs = f"{config.epochs} epochs" if not done else f"the rest of {config.epochs} epochs"
-        say(f"{run.name}: about {minutes(seconds)} for {epochs} on {on}: {total - done} steps of {schedule.batch} pictures, then the scores")
+        steps = f"{total - done} steps of {schedule.batch} pictures, then the scores"
+        say(f"{run.name}: about {minutes(seconds)} for {epochs} on {on}: {steps}")
 
     loader = DataLoader(
         samples,

@@ -88,7 +88,7 @@ def traffic(stage: Stage, street: Street, stream: Stream) -> list[Thing]:
     found: list[Thing] = []
     for left, right in zip(street.lanes, street.lanes[1:], strict=False):
         own = left < 0 < right
-        z = between(stream, 11_000, 18_000) if own else between(stream, 14_000, 26_000)
+        z = between(stream, 6500, 9500) if own else between(stream, 16_000, 30_000)
         if own or stream.below(4) == 0:
             body = props.COACH if not own and z > 14_000 and stream.below(2) else pick(stream, props.CARS)
             half = body.length // 2
@@ -105,7 +105,7 @@ def parked(stage: Stage, street: Street, side: Side, stream: Stream) -> list[Thi
     """At most one car along the kerb, where there is room for it beside the outer lane."""
     found: list[Thing] = []
     line = -street.lanes[0] if side.sign < 0 else street.lanes[-1]
-    z = between(stream, 14_000, 26_000)
+    z = between(stream, 16_000, 30_000)
     if side.kerb > line + 2000 and stream.below(3) == 0:
         heading, body, paint = (stream.below(5) - 2, 64 * side.sign), pick(stream, props.CARS), pick(stream, props.PAINTS)
         if not on_crossing(street, z, body.length):
