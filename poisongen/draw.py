@@ -10,7 +10,7 @@ from poisongen.datasets.streets import draw_scene
 from poisongen.pixels import encode_png
 from poisongen.workers import Workers
 
-TRAIN, VAL = 240, 60
+TRAIN, VAL = 400, 60
 
 
 @dataclass(frozen=True)
