@@ -230,7 +230,7 @@ def build(
         folder.write_atomic(place.path / MANIFEST, manifest_bytes)
         size = sum((place.path / path).stat().st_size for path in (*sums, SUMS))
         place.seal({*sums, SUMS})
-    return Built(place.out, manifest, len(sums) + 1, size, sum(one.copied for one in done.values()), len(kept))
+    return Built(out, manifest, len(sums) + 1, size, sum(one.copied for one in done.values()), len(kept))
 
 
 def sums_text(sums: Mapping[str, str]) -> str:

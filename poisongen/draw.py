@@ -56,4 +56,4 @@ def draw_dataset(out: Path, streets: Streets, workers: Workers, *, restart: bool
         folder.write_atomic(place.path / DRAWN_MARKER, (json.dumps(marker, indent=1) + "\n").encode())
         files = {f"leftImg8bit/{stem}{PICTURE}" for stem in done} | {f"gtFine/{stem}{LABEL}" for stem in done}
         place.seal(files | {DRAWN_MARKER})
-    return place.out
+    return out

@@ -49,7 +49,7 @@ def open_camvid(root: Path) -> Source:
                     "The source does not have the expected layout.", file=path, expected="a list", found="nothing", remedy=remedy
                 )
             continue
-        lines = []
+        lines: list[tuple[str, str]] = []
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if line.strip():
                 sample = _sample(root, split, path, number, line)
