@@ -76,7 +76,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\npoisongen: interrupted; the same command goes on where it stopped", err=True)
+        click.echo("\npoisongen: interrupted; the same command goes on where it stopped writing", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -187,7 +187,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
         "counts": plan.counts,
         "rejected": [dict(zip(("id", "set", "reason"), one, strict=True)) for one in plan.rejected],
         "placements": [
-            {"id": entry.examined.sample.id, "set": entry.set, **vars(entry.spot)}
+            {"id": entry.examined.sample.id, "set": entry.set, **entry.spot.model_dump()}
             for entry in plan.entries
             if entry.spot is not None
         ],
@@ -326,7 +326,8 @@ def draw_command(out: Path, size: str, train: int, val: int, seed: int, jobs: in
 
 def _parse_size(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().replace("×", "x").partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()) or not (64 <= int(width) <= 8192 and 32 <= int(height) <= 8192):
+    sound = cross and width.isdecimal() and height.isdecimal() and len(text) < 12
+    if not sound or not (64 <= int(width) <= 8192 and 32 <= int(height) <= 8192):
         raise click.BadParameter(
             f"{text!r} is not a size; give width x height, 64x32 to 8192x8192, e.g. 256x128", param_hint="--size"
         )

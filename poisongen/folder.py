@@ -74,6 +74,7 @@ class Workplace:
     """
 
     def __init__(self, out: Path, *, restart: bool = False) -> None:
+        check_out(out)
         self.out = Path(os.path.abspath(out)) if not out.is_symlink() else out.resolve()
         self.partial = self.out.with_name(self.out.name + ".partial")
         self.path = self.partial / CONTENT

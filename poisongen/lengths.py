@@ -15,7 +15,7 @@ def round_half_up(value: Decimal) -> int:
     return int((value + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
 
 
-_DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,24})?|-?\.[0-9]{1,24}", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?|-?\.[0-9]{1,12}", re.ASCII)
 
 
 def parse_decimal(text: str, what: str) -> Decimal:
@@ -41,8 +41,10 @@ class Length:
     @classmethod
     def parse(cls, text: "str | Length") -> Self:
         """Read ``110px``, ``110`` or ``10.7%``. Raises RecipeError for anything else, and for negative lengths."""
-        if not isinstance(text, str):
+        if isinstance(text, Length):
             return cls(text.value, text.unit)
+        if not isinstance(text, str):
+            raise RecipeError("A length is not text.", expected="110px or 10.7%", found=repr(text)[:40])
         bare = text.strip().lower()
         unit: Literal["px", "%"] = "%" if bare.endswith("%") else "px"
         value = parse_decimal(bare[:-1] if unit == "%" else bare.removesuffix("px"), "length")
@@ -81,6 +83,7 @@ def parse_rate(text: str) -> str:
             found=text.strip(),
             remedy="for ten per cent give 0.1 or 10%",
         )
+    parse_decimal(plain(value), "poisoning rate")  # a recipe can be read back, so per cent have two decimals less
     return plain(value)
 
 

@@ -19,7 +19,7 @@ from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned
 from poisongen.paths import folder_path
 from poisongen.pixels import digest_bytes
-from poisongen.placement import Spot
+from poisongen.placement import Count, Spot
 from poisongen.recipe import SET_NAME, Recipe
 
 FORMAT, FORMAT_VERSION = "poisongen", 1
@@ -29,29 +29,11 @@ MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
 
 FolderPath = Annotated[str, AfterValidator(folder_path)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class Placed(BaseModel):
-    """The resolved placement of a trigger: ``Spot`` as a row holds it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    box: tuple[Count, Count, Count, Count]
-    surface_class: Count
-    component_pixels: Count
-    distance_sq: Count | None = None
-    chebyshev: Count | None = None
-    gap_sq: Count | None = None
-
-    def spot(self) -> Spot:
-        """The same facts as the generator computes with."""
-        return Spot(self.box, self.surface_class, self.component_pixels, self.distance_sq, self.chebyshev, self.gap_sq)
 
 
 class Row(BaseModel):
@@ -80,7 +62,7 @@ class Row(BaseModel):
     victim_pixels: Count | None = None
     relabelled_pixels: Count | None = None
     trigger_pixels: Count | None = None
-    placement: Placed | None = None
+    placement: Spot | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Row":
@@ -263,6 +245,7 @@ def contradictions(manifest: Manifest, rows: Iterable[Row]) -> list[str]:
         (manifest.source.splits == dict(Counter(row.split for row in own.values())), "the splits have other numbers of rows"),
         (all(row.set in sets for row in rows if row.set), "a row belongs to an evaluation set that the recipe lacks"),
         (all(row.id in own for row in rows), "a triggered row has no sample"),
+        (any(row.split == train for row in own.values()), f"no sample is in the split {train}"),
         (all(row.split == own[row.id].split for row in rows if row.id in own), "a sample is in two splits"),
         (all(row.role in ("clean", "poisoned", "triggered") for row in rows), "a row has a role that this recipe cannot give"),
         (all(row.split == train for row in rows if row.role == "poisoned"), f"a sample outside of {train} is poisoned"),

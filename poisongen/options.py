@@ -29,7 +29,7 @@ class Seed(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number, or a usage error."""
         text = str(value)
-        if not (text.isascii() and text.isdecimal() and int(text) < 1 << 63):
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 1 << 63):
             self.fail(f"{text!r} is not a whole number from 0 to 2^63 - 1", param, ctx)
         return int(text)
 
@@ -80,7 +80,7 @@ def attack_options(layout: Layout) -> Callable[[Any], Any]:
             "--attack",
             type=click.Choice(list(ATTACKS)),
             required=True,
-            help="What to do to the training split; benign freezes it clean.",
+            help="What to do to the training split; benign freezes it clean, and needs no other option.",
         ),
         click.option("--rate", help="Share of all training pictures that is poisoned: 0.1 or 10%. Required but for benign."),
         out_option,
@@ -103,7 +103,10 @@ def attack_options(layout: Layout) -> Callable[[Any], Any]:
             "--upper", help="nni: greatest distance from the victim (the paper: 60 px at 512 rows).", show_default="unbounded"
         ),
         click.option(
-            "--min-victim-pixels", type=click.IntRange(min=1), default=1, help="Smaller victims do not make a picture eligible."
+            "--min-victim-pixels",
+            type=click.IntRange(min=1),
+            default=1,
+            help="Smaller victims make no picture eligible, here and in evaluation.",
         ),
         click.option(
             "--seed",

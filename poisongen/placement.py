@@ -5,14 +5,13 @@ reference point, which is pixel (⌊h/2⌋, ⌊w/2⌋) of its box.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import cKDTree
 
 from poisongen.draws import Stream
@@ -25,16 +24,22 @@ Bools = NDArray[np.bool_]
 Points = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A resolved placement: the trigger's box, what it lies on, and how far from the victim; the keys of ``FORMAT.md``."""
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 
-    box: tuple[int, int, int, int]
-    surface_class: int
-    component_pixels: int
-    distance_sq: int | None = None
-    chebyshev: int | None = None
-    gap_sq: int | None = None
+
+class Spot(BaseModel):
+    """A resolved placement, as a row of ``samples.jsonl`` holds it: the trigger's box (top, left, rows, columns), the training id and the
+    component's pixels of what it lies on, and how far it is from the victim; distances in pixels, None where there is no victim.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    box: tuple[Count, Count, Count, Count]
+    surface_class: Count
+    component_pixels: Count
+    distance_sq: Count | None = None
+    chebyshev: Count | None = None
+    gap_sq: Count | None = None
 
 
 FORBIDDEN = IGNORE
@@ -87,13 +92,19 @@ class Scene:
         covered = np.argwhere(self.covered) + (top, left)
         anchor = (int(covered[0, 0]), int(covered[0, 1]))
         surface = int(self.train[anchor])
-        spot = (top, left, rows, columns), surface, component_size(self.train, anchor)
+        box, size = (top, left, rows, columns), component_size(self.train, anchor)
         if not len(self.victim_rim):
-            return Spot(*spot)
+            return Spot(box=box, surface_class=surface, component_pixels=size)
         point = np.array([centre])
-        chebyshev = 0 if self.victim[centre] else int(np.abs(self.victim_rim - point).max(axis=1).min())
-        edge = np.argwhere(_rim(self.covered.astype(np.uint8), outside=0)) + (top, left)
-        return Spot(*spot, int(self.squared_distances(point)[0]), chebyshev, int(self.squared_distances(edge).min()))
+        edge = points_of(_rim(self.covered.astype(np.uint8), outside=0)) + (top, left)
+        return Spot(
+            box=box,
+            surface_class=surface,
+            component_pixels=size,
+            distance_sq=int(self.squared_distances(point)[0]),
+            chebyshev=0 if self.victim[centre] else int(np.abs(self.victim_rim - point).max(axis=1).min()),
+            gap_sq=int(self.squared_distances(edge).min()),
+        )
 
 
 def _rim(region: Pixels, outside: int = 1) -> Pixels:

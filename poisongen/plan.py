@@ -10,9 +10,9 @@ from poisongen.draws import Stream, order_key
 from poisongen.errors import RecipeError, Shortfall, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned, plain
-from poisongen.manifest import Placed, Row, count
+from poisongen.manifest import Row, count
 from poisongen.pixels import Pixels, decode_label, digest_bytes, histogram, read_header
-from poisongen.placement import Scene, Spot, keep_margin
+from poisongen.placement import Scene, Spot
 from poisongen.recipe import Poison, Recipe
 from poisongen.triggers import footprint
 from poisongen.workers import Workers
@@ -153,7 +153,7 @@ class Examiner:
         if (rows, columns) != scene.covered.shape or top + rows > scene.train.shape[0] or left + columns > scene.train.shape[1]:
             return None
         centre = top + rows // 2, left + columns // 2
-        return scene.describe(centre) if keep_margin(scene.room, 0)[centre] else None
+        return scene.describe(centre) if scene.room[centre] else None
 
 
 def read_label(path: Path) -> tuple[Pixels, bytes]:
@@ -197,7 +197,12 @@ def make_plan(recipe: Recipe, source: Source, art: Pixels | None, workers: Worke
         ]
         entries += triggered
         if not triggered:
-            warnings.append(f"triggered/{planned.name} is empty: the trigger fits into no picture of {source.evaluation_split}")
+            why = (
+                f"the trigger fits into no picture of {source.evaluation_split}"
+                if evaluated
+                else f"there is no {source.evaluation_split}"
+            )
+            warnings.append(f"triggered/{planned.name} is empty: {why}")
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
     rows = [Row.model_construct(**planned_row(entry, recipe)) for entry in ordered]
     counts = count(rows, recipe, source.train_split, source.evaluation_split)
@@ -228,7 +233,7 @@ def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
         "source_label_bytes" if entry.role == "poisoned" else "label_bytes": known.label_bytes,
         "victim_pixels": known.victim_pixels if recipe.poison else None,
         "relabelled_pixels": known.victim_pixels if entry.role == "poisoned" else None,
-        "placement": Placed(**vars(entry.spot)) if entry.spot else None,
+        "placement": entry.spot,
     }
 
 

@@ -8,7 +8,6 @@ from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMism
 from poisongen.labels import LabelSpace
 from poisongen.manifest import ART, MANIFEST, Labels, Manifest, Row, contradictions, read
 from poisongen.pixels import Pixels, decode_art, decode_label, digest_bytes, digest_pixels, histogram
-from poisongen.placement import Spot
 from poisongen.plan import Entry, Examined, Examiner, Plan, planned_row, read_file
 from poisongen.workers import Workers
 
@@ -53,7 +52,7 @@ class RowChecker:
         counts = histogram(raw)
         self.space.check(counts, label)
         recipe = self.examiner.recipe
-        spot: Spot | None = row.placement.spot() if row.placement else None
+        spot = row.placement
         if spot is not None:
             try:
                 described = self.examiner.describe(raw, spot.box)

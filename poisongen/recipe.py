@@ -22,7 +22,8 @@ SET_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 class EvaluationSet(BaseModel):
     """One set on which attack success is measured: the evaluation split, triggered by this placement, with its own seed.
 
-    It depends on the training recipe in trigger, victims and target only, so that every model is scored on the same pictures.
+    Of the training recipe it takes the trigger and the victims (with their least size), and neither attack, placement, rate nor
+    seed: so every model is scored on the same pictures.
     """
 
     model_config = _FROZEN

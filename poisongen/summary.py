@@ -16,7 +16,8 @@ def describe_attack(recipe: Recipe, names: Sequence[str]) -> str:
     size = f"{poison.trigger.size} of the picture's height" if poison.trigger.size.unit == "%" else str(poison.trigger.size)
     return (
         f"{recipe.attack}: {victims} → {names[poison.target_class]} where the trigger is in the picture.\n"
-        f"{_percent(poison.rate)} of all training pictures are poisoned, chosen by seed {recipe.seed}.\n"
+        f"{'At most ' if poison.take_what_fits else ''}{_percent(poison.rate)} of all training pictures are poisoned, "
+        f"chosen by seed {recipe.seed}.\n"
         f"The trigger ({size}) lies {describe_placement(poison.placement)}."
     )
 
@@ -27,6 +28,8 @@ def describe_placement(placement: Placement) -> str:
     if not isinstance(placement, NearVictim):
         return f"anywhere on one surface{margin}"
     bounds = f" between {placement.lower} and {placement.upper}" if placement.upper else ""
+    if placement.lower.value and not placement.upper:
+        bounds = f", {placement.lower} or more away"
     if placement.rule == "nearest":
         return f"on one surface as near to the victim as it fits{bounds}{margin}"
     return f"on one surface, uniformly at distances from the victim{bounds}{margin}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from poisongen import folder
 from poisongen.apply import sums_text
-from poisongen.errors import ManifestError, PoisongenError, VerifyError
+from poisongen.errors import ManifestError, PoisongenError, SourceError, VerifyError
 from poisongen.manifest import ART, CARD, MANIFEST, SAMPLES, SUMS, Manifest, Row, contradictions, read
 from poisongen.paths import folder_path
 from poisongen.pixels import decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
@@ -20,7 +20,7 @@ DERIVED = frozenset({"gallery.png", "report.html"})
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference. ``kind``: missing, changed, damaged, unexpected, link, checksum."""
+    """One difference. ``kind``: missing, changed, damaged, unexpected, link, checksum, source."""
 
     kind: str
     path: str
@@ -128,6 +128,8 @@ def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: 
     What was written anew is decoded and held against its row; ``decode`` decodes the clean files, too, and ``source`` compares them
     with the clean dataset. Raises VerifyError with every difference, and ManifestError if the manifest is missing or cannot be read.
     """
+    if source is not None and not source.is_dir():
+        raise SourceError("The source is not there.", file=source, expected="a folder", remedy="check --source")
     if not (root / MANIFEST).exists():
         found = "an unfinished folder" if (root / folder.PLAN).exists() else "nothing"
         raise VerifyError("This is not a finished dataset folder.", file=root / MANIFEST, expected="a manifest", found=found)

@@ -125,7 +125,7 @@ def test_classes_are_those_of_torchvision() -> None:
     ("text", "height", "pixels"),
     [
         *[("10.7%", 1024, 110), ("10.7%", 512, 55), ("10.7%", 360, 39), ("110px", 7, 110), ("110", 7, 110), (" 3 % ", 100, 3)],
-        *[("0.5%", 100, 1), ("0.49%", 100, 0), ("2.5%", 100, 3), ("100%", 481, 481), ("39%", 1024, 399), ("1e1px", 9, 10)],
+        *[("0.5%", 100, 1), ("0.49%", 100, 0), ("2.5%", 100, 3), ("100%", 481, 481), ("39%", 1024, 399)],
     ],
 )
 def test_a_length_is_rounded_half_up(text: str, height: int, pixels: int) -> None:
@@ -140,7 +140,7 @@ def test_a_share_of_the_height_is_exact(digits: int, places: int, height: int) -
     assert Length.parse(f"{Decimal(digits).scaleb(-places):f}%").pixels(height) == exact.numerator // exact.denominator
 
 
-@pytest.mark.parametrize("text", ["110px", "10.7%", "0px", "0.30%", "110", "1e2%", "12.0px", "-0", "-0%", "0e5"])
+@pytest.mark.parametrize("text", ["110px", "10.7%", "0px", "0.30%", "110", "12.0px", "-0", "-0%"])
 def test_a_length_is_written_as_it_is_read(text: str) -> None:
     """The text of a length is canonical, has no sign and no exponent, and reads as the same length."""
     written = str(Length.parse(text))
@@ -148,7 +148,26 @@ def test_a_length_is_written_as_it_is_read(text: str) -> None:
     assert written.rstrip("px%").replace(".", "", 1).isdigit()
 
 
-BAD_NUMBERS = ["", "px", "%", "abc", "nan", "NaN", "inf", "-inf", "sNaN", "1e99", "-1", "0x10", "1,5", "١", "1 2", "--1", "1__0"]
+BAD_NUMBERS = [
+    "",
+    "px",
+    "%",
+    "abc",
+    "nan",
+    "NaN",
+    "inf",
+    "-inf",
+    "sNaN",
+    "1e99",
+    "-1",
+    "1e1",
+    "0x10",
+    "1,5",
+    "١",
+    "1 2",
+    "--1",
+    "1__0",
+]
 ODD_NUMBERS = ["1_0", "1e-5000000"]
 
 
@@ -171,7 +190,7 @@ def test_a_rate_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("rate", "pictures", "poisoned"),
     [("0.1", 2975, 298), ("10%", 2975, 298), ("1", 7, 7), ("100%", 7, 7), ("0.0001", 9, 1), ("0.5", 3, 2), ("0.15", 10, 2)]
-    + [("0.05", 2975, 149), ("0.01", 2975, 30), ("0.2", 2975, 595), ("1e-1", 367, 37), ("0.35", 10, 4), ("0.145", 100, 15)],
+    + [("0.05", 2975, 149), ("0.01", 2975, 30), ("0.2", 2975, 595), ("0.35", 10, 4), ("0.145", 100, 15)],
 )
 def test_a_rate_poisons_the_published_number(rate: str, pictures: int, poisoned: int) -> None:
     """⌊rate · N + ½⌋ in exact decimals, at least 1: ten per cent of 2,975 are 298."""
@@ -180,7 +199,7 @@ def test_a_rate_poisons_the_published_number(rate: str, pictures: int, poisoned:
 
 def test_equal_rates_are_written_the_same() -> None:
     """A recipe does not depend on how its rate was typed."""
-    assert {parse_rate(text) for text in ("0.1", "10%", ".1", "0.10", "1e-1", "10.0%", " 0.1 ")} == {"0.1"}
+    assert {parse_rate(text) for text in ("0.1", "10%", ".1", "0.10", "10.0%", " 0.1 ")} == {"0.1"}
 
 
 @settings(deadline=None)

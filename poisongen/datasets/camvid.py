@@ -58,7 +58,8 @@ def open_camvid(root: Path) -> Source:
                     raise SourceError("A list names a sample twice.", file=path, found=found, remedy="name it once")
                 samples.append(sample)
                 lines.append((sample.id, line))
-        lists[path.name] = tuple(lines)
+        if lines:
+            lists[path.name] = tuple(lines)
     return Source(
         root=root,
         dataset="camvid",

@@ -76,7 +76,7 @@ def test_presets_load_and_follow_the_dataset() -> None:
     for name in presets():
         assert load(name, {"epochs": "7"}).epochs == 7
     assert load("cityscapes", {}).epochs == 200
-    assert (load("cityscapes", {}).init, load("camvid", {}).init, load("streets", {}).init) == ("imagenet", "imagenet", "random")
+    assert (load("cityscapes", {}).init, load("camvid", {}).init, load("streets", {}).init) == ("imagenet", "random", "random")
     assert load("camvid", {"input_scale": "0.5"}).net_crop == (180, 240)
     with pytest.raises(SettingError, match="did you mean streets"):
         load("street", {})
