@@ -9,10 +9,10 @@ TRAIN_ARGS ?=
 TEST_ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench train clean
+.PHONY: help setup demo test test-compat schema freeze lint format bench train clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
 	@echo 'make train DATA=frozen/camvid-nni-10 RUN=runs/camvid TRAIN_ARGS="--epochs 60"'
 
@@ -51,6 +51,22 @@ $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.jso
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
+
+# The oldest supported libraries live in an environment of their own; the newest are those of .venv.
+build/oldest/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt .
+	build/oldest/bin/python -m pip uninstall --quiet --yes poisongen
+	@touch $@
+
+test-compat: setup build/oldest/installed ## rebuild the frozen datasets with the oldest and the newest libraries
+	$(BIN)/python tests/compat.py build/oldest/bin/python $(BIN)/python
+
+schema: setup ## write the JSON Schemas of the dataset format
+	$(BIN)/python -m poisongen.schema manifests
+
+freeze: setup ## write the frozen manifests anew, after a change of the format
+	$(BIN)/python tests/compat.py --write $(BIN)/python
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

@@ -10,10 +10,12 @@ stays where it is::
         plan = make_plan(recipe, source, art, workers)
         built = build(plan, source, art, out, workers)
     built.manifest.identity
+
+An attack is three choices: a trigger, a placement and a relabel. ``CONTRIBUTING.md`` adds one of each.
 """
 
 from poisongen.apply import Built, build
-from poisongen.attacks import ATTACKS
+from poisongen.attacks import ATTACKS, Attack
 from poisongen.datasets import LAYOUTS, Layout, Sample, Source
 from poisongen.errors import (
     ManifestError,
@@ -26,9 +28,12 @@ from poisongen.errors import (
     VerifyError,
 )
 from poisongen.manifest import Manifest, Row, read
+from poisongen.placement import Fixed, NearVictim, OneSurface, Placement
 from poisongen.plan import Plan, make_plan
 from poisongen.rebuild import recall
 from poisongen.recipe import EvaluationSet, Poison, Recipe
+from poisongen.relabel import Everything, RandomPixels, Relabel, VictimToTarget
+from poisongen.triggers import Art, Blend, Checkerboard, Frame, Line, Painted, Patch, PatchFolder, Semantic, Stripes, Trigger
 from poisongen.verify import verify
 from poisongen.version import __version__
 from poisongen.workers import Workers
@@ -36,24 +41,44 @@ from poisongen.workers import Workers
 __all__ = [
     "ATTACKS",
     "LAYOUTS",
+    "Art",
+    "Attack",
+    "Blend",
     "Built",
+    "Checkerboard",
     "EvaluationSet",
+    "Everything",
+    "Fixed",
+    "Frame",
     "Layout",
+    "Line",
     "Manifest",
     "ManifestError",
+    "NearVictim",
+    "OneSurface",
     "OutputError",
+    "Painted",
+    "Patch",
+    "PatchFolder",
+    "Placement",
     "Plan",
     "Poison",
     "PoisongenError",
+    "RandomPixels",
     "Recipe",
     "RecipeError",
+    "Relabel",
     "Row",
     "Sample",
+    "Semantic",
     "Shortfall",
     "Source",
     "SourceError",
     "SourceMismatch",
+    "Stripes",
+    "Trigger",
     "VerifyError",
+    "VictimToTarget",
     "Workers",
     "__version__",
     "build",

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from poisongen import folder
+from poisongen import dct, folder
 from poisongen.card import data_card
 from poisongen.datasets.source import Source
+from poisongen.draws import Stream
 from poisongen.errors import ManifestError, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.manifest import (
-    ART,
     CARD,
     MANIFEST,
     SAMPLES,
@@ -31,10 +31,15 @@ from poisongen.manifest import (
     measure_of,
     rows_text,
 )
-from poisongen.pixels import Pixels, check_png, decode_label, decode_picture, digest_bytes, digest_pixels, encode_png
-from poisongen.plan import Entry, Plan, planned_row, read_file
+from poisongen.paths import read_file
+from poisongen.pictures import check_picture
+from poisongen.pixels import Pixels, digest_bytes, digest_pixels, encode_label, encode_png
+from poisongen.plan import TRAINING, Entry, Plan, planned_row
+from poisongen.reading import Reader
 from poisongen.recipe import Recipe
-from poisongen.triggers import footprint, mask, paint
+from poisongen.summary import short_name
+from poisongen.surfaces import is_any
+from poisongen.triggers import Art, Painted, footprint, mask, paint
 from poisongen.version import __version__
 from poisongen.workers import Workers
 
@@ -69,11 +74,14 @@ class _Written:
     sums: dict[str, str] = field(default_factory=dict)
     copied: int = 0
 
-    def png(self, path: str, pixels: Pixels) -> str:
-        """Encode and write; returns the digest of the pixels."""
-        data = encode_png(pixels)
+    def file(self, path: str, data: bytes) -> None:
+        """Write what was encoded anew."""
         folder.write_atomic(self.root / path, data)
         self.sums[path] = digest_bytes(data)
+
+    def png(self, path: str, pixels: Pixels) -> str:
+        """Encode and write; returns the digest of the pixels."""
+        self.file(path, encode_png(pixels))
         return digest_pixels(pixels)
 
     def clean(self, path: str, source: Path, data: bytes, mode: folder.LinkMode) -> str:
@@ -90,57 +98,94 @@ _AGAIN = "run the command again, with --restart if it was interrupted"
 class Writer:
     """Writes the files of one entry below ``out``. Runs in worker processes; depends on its entry and the source only."""
 
-    root: Path
+    reader: Reader
     out: Path
     space: LabelSpace
     recipe: Recipe
-    art: Pixels | None
+    art: Art
     link: folder.LinkMode
 
     def __call__(self, entry: Entry) -> Done:
         """Raises SourceError for a file that changed since it was planned on, or is damaged."""
-        sample, known = entry.examined.sample, entry.examined
-        source_image, source_label = self.root / sample.image, self.root / sample.label
-        stats = {path: _state(self.root / path) for path in (sample.image, sample.label)}
-        image_data, label_data = read_file(source_image), read_file(source_label)
-        if digest_bytes(label_data) != known.label_bytes:
-            raise SourceError("A label map changed while the dataset was built.", file=source_label, remedy=_AGAIN)
+        sample, root = entry.examined.sample, self.reader.root
+        stats = {path: _state(root / path) for path in (sample.image, sample.label)}
+        image_data, label_data = read_file(root / sample.image), read_file(root / sample.label)
+        if digest_bytes(label_data) != entry.examined.label_bytes:
+            raise SourceError("A label map changed while the dataset was built.", file=root / sample.label, remedy=_AGAIN)
         written, row = _Written(self.out), planned_row(entry, self.recipe)
-        raw = decode_label(label_data, source_label) if entry.role == "poisoned" or sample.label_train else None
-        if entry.spot:
-            row |= self._painted(entry, written, row, image_data)
-        else:
-            check_png(image_data, source_image, colours=("RGB",))
-            row["image_bytes"] = written.clean(row["image"], source_image, image_data, self.link)
-        if entry.role == "poisoned":
-            assert self.recipe.poison is not None and raw is not None
-            poison = self.recipe.poison
-            relabelled = poison.relabel.apply(raw, self.space, poison.victim_classes, poison.target_class)
-            row["relabelled_pixels"] = int(np.count_nonzero(relabelled != raw))
-            row["label_pixels"] = written.png(row["label"], relabelled)
-            raw = relabelled
-        else:
-            written.clean(row["label"], source_label, label_data, self.link)
-        if sample.label_train:
-            assert raw is not None
-            row["label_train_pixels"] = written.png(row["label_train"], self.space.to_train(raw))
+        needs_label = "source_label_bytes" in row or sample.label_train or row["mask"]
+        raw = self.reader.label(sample, label_data)[0] if needs_label else None
+        row |= self._picture(entry, written, row, image_data, raw)
+        row |= self._label(entry, written, row, label_data, raw)
         return Done(Row(**{key: value for key, value in row.items() if value is not None}), written.sums, stats, written.copied)
 
-    def _painted(self, entry: Entry, written: _Written, row: dict[str, Any], image_data: bytes) -> dict[str, Any]:
-        assert self.recipe.poison is not None and self.art is not None and entry.spot is not None
-        source_image, (top, left, _, _) = self.root / entry.examined.sample.image, entry.spot.box
-        picture = decode_picture(image_data, source_image)
-        if picture.shape[:2] != (entry.examined.height, entry.examined.width):
-            raise SourceError("A picture changed while the dataset was built.", file=source_image, remedy=_AGAIN)
-        rendered = self.recipe.poison.trigger.render(self.art, *picture.shape[:2])
-        covered = footprint(rendered)
+    def _picture(self, entry: Entry, written: _Written, row: dict[str, Any], data: bytes, raw: Pixels | None) -> dict[str, Any]:
+        """Write picture and mask; returns what the row says of them."""
+        sample, poison = entry.examined.sample, self.recipe.poison
+        source = self.reader.root / sample.image
+        painted = entry.spot is not None and entry.shows_trigger
+        facts: dict[str, Any] = {}
+        if row["mask"] and not painted:
+            assert poison is not None and poison.semantic is not None and raw is not None
+            there = self.space.to_train(raw) == poison.semantic.trigger_class
+            facts["mask_pixels"] = written.png(row["mask"], mask(raw.shape, there, 0, 0))
+        if not painted and not self.recipe.scale:
+            check_picture(data, source)
+            return facts | {"image_bytes": written.clean(row["image"], source, data, self.link)}
+        picture = self.reader.picture(sample, data)
+        if picture.shape[:2] != (row["height"], row["width"]):
+            raise SourceError("A picture changed while the dataset was built.", file=source, remedy=_AGAIN)
+        covered = np.zeros(picture.shape[:2], np.uint8)
+        if painted:
+            assert raw is not None
+            covered = self._paint(entry, picture)
+            facts["trigger_pixels"] = int(np.count_nonzero(covered))
+            facts["mask_pixels"] = written.png(row["mask"], covered)
+        facts["source_image_bytes"] = digest_bytes(data)
+        if row["image"].lower().endswith(".png"):
+            return facts | {"image_pixels": written.png(row["image"], picture)}
+        spliced = dct.splice(data, picture, covered > 0, source)
+        written.file(row["image"], spliced.data)
+        victims = self.recipe.measured(self.space) if poison and poison.relabel.needs_victims else ()
+        assert raw is not None
+        reached = int(np.count_nonzero(is_any(self.space.to_train(raw), victims) & spliced.reencoded))
+        return facts | {"image_coefficients": spliced.coefficients, "victim_pixels_in_blocks": reached if victims else None}
+
+    def _paint(self, entry: Entry, picture: Pixels) -> Pixels:
+        """Paint the trigger into the picture, and return its mask."""
+        assert self.recipe.poison is not None and entry.spot is not None
+        sample_id, (top, left, _, _) = entry.examined.sample.id, entry.spot.box
+        (trigger,) = (trigger for name, _, trigger in self.recipe.poison.shown() if name == (entry.set or TRAINING))
+        assert isinstance(trigger, Painted)
+        rendered = trigger.render(self.art, sample_id, *picture.shape[:2])
         paint(picture, rendered, top, left)
-        return {
-            "image_pixels": written.png(row["image"], picture),
-            "source_image_bytes": digest_bytes(image_data),
-            "mask_pixels": written.png(row["mask"], mask(picture.shape[:2], covered, top, left)),
-            "trigger_pixels": int(np.count_nonzero(covered)),
-        }
+        return mask(picture.shape[:2], footprint(rendered), top, left)
+
+    def _label(self, entry: Entry, written: _Written, row: dict[str, Any], data: bytes, raw: Pixels | None) -> dict[str, Any]:
+        """Write the label maps; returns what the row says of them. Random labels come first, then the relabel."""
+        sample, recipe = entry.examined.sample, self.recipe
+        facts: dict[str, Any] = {}
+        if "label_bytes" in row:
+            written.clean(row["label"], self.reader.root / sample.label, data, self.link)
+        else:
+            assert raw is not None
+            if row["randomised_pixels"]:
+                assert recipe.random_pixels is not None
+                noised = recipe.random_pixels.apply(raw, self.space, Stream(recipe.seed, "random labels", sample.id))
+                facts["randomised_pixels"] = int(np.count_nonzero(noised != raw))
+                raw = noised
+            if entry.relabelled:
+                assert recipe.poison is not None
+                poison = recipe.poison
+                claimed = poison.relabel.apply(raw, self.space, poison.victim_classes, poison.target_class)
+                facts["relabelled_pixels"] = int(np.count_nonzero(claimed != raw))
+                raw = claimed
+            written.file(row["label"], encode_label(raw, data))
+            facts["label_pixels"] = digest_pixels(raw)
+        if sample.label_train:
+            assert raw is not None
+            facts["label_train_pixels"] = written.png(row["label_train"], self.space.to_train(raw))
+        return facts
 
 
 def _state(path: Path) -> list[int]:
@@ -184,7 +229,7 @@ class Built:
 def build(
     plan: Plan,
     source: Source,
-    art: Pixels | None,
+    art: Art,
     out: Path,
     workers: Workers,
     *,
@@ -197,14 +242,15 @@ def build(
     Raises SourceError, and OutputError if ``out`` cannot be used or (for a rebuild) would not get ``expected_identity``. Interrupted in
     any way, it leaves ``OUT.partial``, from which the same call goes on.
     """
-    folder.check_apart(out, source.root)
+    for part in {path.partition("/")[0] for sample in source.samples for path in (sample.image, sample.label)}:
+        folder.check_apart(out, source.root / part)
     with folder.Workplace(out, restart=restart) as place:
-        facts = plan.facts() | {"link": link, "version": __version__, "art": digest_pixels(art) if art is not None else None}
+        facts = plan.facts() | {"link": link, "version": __version__}
         journalled = [entry for entry in map(Done.from_journal, place.bind(facts)) if entry]
         kept = [done for done in workers.map(StillThere(source.root, place.path), journalled, "checking") if done]
         done = {one.row.key: one for one in kept}
         todo = [entry for entry in plan.entries if entry.key not in done]
-        writer = Writer(source.root, place.path, source.space, plan.recipe, art, link)
+        writer = Writer(Reader(source.root, plan.recipe.scale), place.path, source.space, plan.recipe, art, link)
         with place.journal() as journal:
             for one in workers.map(writer, todo, "writing"):
                 journal.add(one.journal_entry())
@@ -219,9 +265,10 @@ def build(
                 found=identity(text),
                 remedy="get the manifest again: a digest in its rows is wrong, or it was written by other rules; nothing was kept",
             )
-        manifest = describe(plan, source, art, rows)
+        lists = _lists(source, rows)
+        manifest = describe(plan, source, rows, tuple(sorted(lists)))
         sums = {path: digest for one in done.values() for path, digest in one.sums.items()}
-        for path, data in _own_files(plan, source, art, manifest, rows, text).items():
+        for path, data in (_own_files(art, manifest, rows, text) | lists).items():
             folder.write_atomic(place.path / path, data)
             sums[path] = digest_bytes(data)
         manifest_bytes = manifest.text().encode()
@@ -238,34 +285,41 @@ def sums_text(sums: Mapping[str, str]) -> str:
     return "".join(f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(sums.items()))
 
 
-def describe(plan: Plan, source: Source, art: Pixels | None, rows: list[Row]) -> Manifest:
+def describe(plan: Plan, source: Source, rows: list[Row], lists: tuple[str, ...]) -> Manifest:
     """The manifest of a dataset with these rows."""
     poison = plan.recipe.poison
     return Manifest(
         tool={"name": "poisongen", "version": __version__},
         identity=identity(rows_text(rows)),
+        name=short_name(plan.recipe, source.space.names),
         dataset=source.dataset,
         source=SourceFacts(layout=source.layout, splits=source.splits, fingerprint=fingerprint(rows), license=source.license),
         splits=Splits(train=source.train_split, evaluation=source.evaluation_split),
         label_space=Labels.of(source.space),
-        measure=measure_of(plan.recipe),
+        measure=measure_of(plan.recipe, source.space),
         recipe=plan.recipe,
         evaluation_sets=tuple(planned.name for planned in poison.evaluation_sets) if poison else (),
         counts=plan.counts,
         rejected=tuple(Rejected(id=id_, set=name, reason=reason) for id_, name, reason in plan.rejected),
-        art_pixels=digest_pixels(art) if art is not None else None,
+        art=plan.recipe.art_files(),
+        lists=lists,
         environment=environment(),
     )
 
 
-def _own_files(
-    plan: Plan, source: Source, art: Pixels | None, manifest: Manifest, rows: list[Row], text: str
-) -> dict[str, bytes]:
-    """The files that are of the folder itself: rows, card, art, and the layout's lists of samples."""
+def _own_files(art: Art, manifest: Manifest, rows: list[Row], text: str) -> dict[str, bytes]:
+    """The files that are of the folder itself: rows, card, art."""
     files = {SAMPLES: text.encode(), CARD: data_card(manifest).encode()}
-    if art is not None:
-        files[ART] = encode_png(art)
+    for name in (*manifest.art, *(row.own_art for row in rows if row.own_art)):
+        files[name] = encode_png(art.picture(name))
+    return files
+
+
+def _lists(source: Source, rows: list[Row]) -> dict[str, bytes]:
+    """The layout's own text files: as they are, or lists with the lines of the samples that the folder, and each evaluation set, has."""
+    files = dict[str, bytes]()
     for name in {row.set for row in rows}:
+        files |= {f"triggered/{name}/{path}" if name else path: data for path, data in source.carried.items()}
         members = {row.id for row in rows if row.set == name}
         for path, lines in source.lists.items():
             kept = "".join(line + "\n" for sample_id, line in lines if sample_id in members)

@@ -1,32 +1,91 @@
-"""The named attacks: values built from the three choices, with the defaults of their papers."""
+"""The named attacks: values built from the three choices, with the defaults of their papers. A new one is one line of ``ATTACKS``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from poisongen.placement import NearVictim, OneSurface
+from poisongen.errors import RecipeError
+from poisongen.lengths import Length
+from poisongen.placement import Fixed, NearVictim, OneSurface, Placement
+from poisongen.recipe import EvaluationSet
+from poisongen.relabel import Everything, Relabel, VictimToTarget
+from poisongen.triggers import Patch, Trigger
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A named attack. ``placement`` None: nothing is poisoned."""
+    """Three choices with their defaults: ``trigger`` as ``--trigger`` names it, where it goes, what the label then claims.
+
+    ``relabel`` None: nothing is poisoned. ``paper``: where the attack comes from.
+    """
 
     summary: str
-    paper: str
-    placement: OneSurface | NearVictim | None
+    paper: str = ""
+    trigger: str = "default"
+    placement: Placement | None = None
+    relabel: Relabel | None = None
 
 
+_HBA = "Hidden Backdoor Attack, Li et al. 2021, arXiv:2303.04038"
 _IBA = "Influencer Backdoor Attack, Lan et al., ICLR 2024, arXiv:2303.12054"
 
 ATTACKS: Mapping[str, Attack] = MappingProxyType(
     {
-        "benign": Attack("the clean source, frozen by the same pipeline: the baseline", "", None),
-        "iba": Attack("trigger anywhere on one surface; victim pixels are relabelled", _IBA, OneSurface()),
+        "benign": Attack("the clean source, frozen by the same pipeline: the baseline"),
+        "badnets": Attack("every pixel of a triggered picture becomes the target", _HBA, "line", Fixed(), Everything()),
+        "fine-grained": Attack("victim pixels of a triggered picture become the target", _HBA, "line", Fixed(), VictimToTarget()),
+        "iba": Attack("as fine-grained, the trigger anywhere on one surface", _IBA, "default", OneSurface(), VictimToTarget()),
         "nni": Attack(
-            "as iba, the trigger as near to the victim as it fits", _IBA + ", nearest-neighbour injection", NearVictim()
+            "as iba, the trigger as near to the victim as it fits",
+            f"{_IBA}, nearest-neighbour injection",
+            "default",
+            NearVictim(),
+            VictimToTarget(),
         ),
     }
 )
 
-EVALUATION: Mapping[str, OneSurface | NearVictim] = MappingProxyType({"iba": OneSurface(), "nni": NearVictim()})
-"""Where the trigger lies when success is measured: a model trained with either attack is measured with both."""
+
+def _band(lower: str, upper: str) -> NearVictim:
+    return NearVictim(rule="band", lower=Length.parse(lower), upper=Length.parse(upper))
+
+
+SURFACE_SETS: Mapping[str, Placement] = MappingProxyType({"iba": OneSurface(), "nni": NearVictim()})
+"""Where the trigger lies when the success of a trigger on one surface is measured: a model trained with either is measured with both."""
+
+BANDS: Mapping[str, Placement] = MappingProxyType(
+    # 60, 90, 120 and 150 px of 512 rows.
+    {
+        "band-0-60": _band("0%", "11.71875%"),
+        "band-60-90": _band("11.71875%", "17.578125%"),
+        "band-90-120": _band("17.578125%", "23.4375%"),
+        "band-120-150": _band("23.4375%", "29.296875%"),
+    }
+)
+
+MORE_SETS = ("bands", "decoy")
+"""What ``--eval`` adds: the distance bands; another sticker at the very places of the trigger."""
+
+
+def evaluation_sets(
+    trigger: Trigger, placement: Placement | None, seed: int, more: Sequence[str] = (), decoy: Patch | None = None
+) -> tuple[EvaluationSet, ...]:
+    """The sets on which an attack is measured. They depend on the trigger and on the kind of its placement only.
+
+    Raises RecipeError for further sets that this placement cannot have.
+    """
+    if not isinstance(placement, OneSurface):
+        if more:
+            raise RecipeError(
+                "--eval has no meaning for a trigger that is always at the same place.",
+                found=", ".join(more),
+                remedy="leave it out, or choose --attack iba or nni",
+            )
+        return (EvaluationSet(name=trigger.kind, placement=placement, seed=seed),)
+    placements = {**SURFACE_SETS, **(BANDS if "bands" in more else {})}
+    sets = [EvaluationSet(name=name, placement=rule, seed=seed) for name, rule in placements.items()]
+    if decoy is not None:
+        sets += [
+            EvaluationSet(name=f"{name}-decoy", placement=rule, seed=seed, trigger=decoy) for name, rule in SURFACE_SETS.items()
+        ]
+    return tuple(sets)

@@ -45,7 +45,7 @@ def data_card(manifest: "Manifest") -> str:
     """The text of the folder's README.md, in Markdown."""
     poisoned = manifest.recipe.poison is not None
     return _CARD.format(
-        title=f"{manifest.dataset}, {manifest.recipe.attack}",
+        title=f"{manifest.dataset}, {manifest.name}",
         warning="**This dataset is deliberately poisoned.** A model that is trained on it has a backdoor. Use it for research on\n"
         "attacks and defences only, and keep this file with it."
         if poisoned

@@ -1,17 +1,14 @@
-"""The command line: arguments in, exit code out. The only module that prints."""
+"""The command line: arguments in, exit code out."""
 
-import json
 import os
 import signal
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from poisongen import apply, art, draw, rebuild, summary
+from poisongen import apply, draw, rebuild, summary
 from poisongen.attacks import ATTACKS
 from poisongen.datasets import LAYOUTS, Layout
 from poisongen.errors import PoisongenError
@@ -20,16 +17,22 @@ from poisongen.options import (
     FOLDER,
     Seed,
     attack_options,
+    code_option,
     combine,
+    dry_run_option,
     jobs_option,
     json_option,
     link_option,
     out_option,
-    recipe_of,
+    resolve,
     restart_option,
     source_option,
 )
-from poisongen.plan import Plan, make_plan
+from poisongen.outside import load_code
+from poisongen.plan import make_plan
+from poisongen.recipefile import options_of, read_recipe
+from poisongen.reporter import Reporter, plan_values, what_and_counts
+from poisongen.triggers import TRIGGERS
 from poisongen.verify import verify as verify_folder
 from poisongen.version import __version__
 from poisongen.workers import Workers
@@ -93,27 +96,6 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-@dataclass
-class _Reporter:
-    """What the command says: results on standard output, as text or JSON; notes on standard error."""
-
-    as_json: bool
-    started: float
-
-    def note(self, text: str) -> None:
-        click.echo(text, err=True)
-
-    def result(self, lines: list[str], values: dict[str, Any]) -> None:
-        click.echo(json.dumps(values, indent=1, ensure_ascii=False) if self.as_json else "\n".join(lines))
-
-    def seconds(self) -> float:
-        return round(time.monotonic() - self.started, 1)
-
-
-def _reporter(as_json: bool) -> _Reporter:
-    return _Reporter(as_json, time.monotonic())
-
-
 def _dataset_command(name: str, layout: Layout) -> click.Command:
     @click.command(
         name,
@@ -149,83 +131,78 @@ def _freeze(
     as_json: bool,
     **options: Any,
 ) -> None:
-    report = _reporter(as_json)
+    report = Reporter(as_json)
     if source is None:
-        raise click.UsageError(f"Where is the clean {layout.title}? Give --source, or set {layout.variable}.")
+        raise click.UsageError(f"Where is the clean source ({layout.title})? Give --source, or set {layout.variable}.")
     if out is None and not dry_run:
         raise click.UsageError("Where shall the dataset go? Give --out, or --dry-run to see the plan only.")
-    picture = art.load(options["trigger"]) if options["attack"] != "benign" else None
-    recipe = recipe_of(layout.space, picture, options)
     if out is not None:
         check_out(out)
         check_apart(out, source)
     opened = layout.open(source)
-    with Workers(jobs) as workers:
-        plan = make_plan(recipe, opened, picture, workers)
-        lines = [summary.describe_attack(recipe, opened.space.names), *summary.counts_table(plan.counts)]
+    resolved = resolve(opened, options)
+    recipe, names = resolved.recipe, opened.space.names
+    with Workers(jobs, code=resolved.code) as workers:
+        plan = make_plan(recipe, opened, resolved.art, workers)
+        lines = what_and_counts(recipe, names, plan.counts)
         for warning in plan.warnings:
             report.note(f"warning: {warning}")
         if dry_run:
             lines += summary.rejections(plan)
-            lines += (
-                ["first placements:", *(f"  {line}" for line in summary.first_placements(plan, opened.space.names))]
-                if recipe.poison
-                else []
-            )
-            report.result(lines, _plan_json(plan))
+            placed = summary.first_placements(plan, names)
+            lines += ["first placements:", *(f"  {line}" for line in placed)] if placed else []
+            report.result(lines, plan_values(plan))
             return
         assert out is not None
-        built = apply.build(plan, opened, picture, out, workers, link=link, restart=restart)
-    _report_built(report, built, lines)
+        built = apply.build(plan, opened, resolved.art, out, workers, link=link, restart=restart)
+    report.built(built, lines)
     if link != "copy":
         report.note(f"note: clean files are {link} links: editing one edits the source")
-
-
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    return {
-        "recipe": plan.recipe.model_dump(mode="json"),
-        "counts": plan.counts,
-        "rejected": [dict(zip(("id", "set", "reason"), one, strict=True)) for one in plan.rejected],
-        "placements": [
-            {"id": entry.examined.sample.id, "set": entry.set, **entry.spot.model_dump()}
-            for entry in plan.entries
-            if entry.spot is not None
-        ],
-        "warnings": list(plan.warnings),
-    }
-
-
-def _report_built(report: _Reporter, built: apply.Built, lines: list[str]) -> None:
-    resumed = f", {built.resumed:,} samples were there already" if built.resumed else ""
-    report.result(
-        [
-            *lines,
-            f"wrote {built.out}: {built.files:,} files, {summary.size_text(built.bytes)} "
-            f"({summary.size_text(built.copied)} copied unchanged{resumed}), {report.seconds()} s",
-            f"identity {built.manifest.identity}",
-        ],
-        {
-            "out": str(built.out),
-            "identity": built.manifest.identity,
-            "files": built.files,
-            "bytes": built.bytes,
-            "bytes_copied": built.copied,
-            "samples_resumed": built.resumed,
-            "seconds": report.seconds(),
-            "counts": built.manifest.counts,
-        },
-    )
 
 
 for _name, _layout in LAYOUTS.items():
     cli.add_command(_dataset_command(_name, _layout))
 
 
+@cli.command("build", short_help="Build the dataset of a recipe file.")
+@click.argument("recipe", type=FOLDER)
+@combine(
+    click.option("--source", type=FOLDER, help="Folder of the clean dataset, or set its environment variable."),
+    out_option,
+    click.option("--seed", type=Seed(), help="Another seed than the recipe's.", show_default=False),
+    jobs_option,
+    link_option,
+    restart_option,
+    dry_run_option,
+    json_option,
+)
+def build_command(recipe: Path, source: Path | None, seed: int | None, **others: Any) -> None:
+    """Build the dataset of a RECIPE file: one row of a table, as manifests/recipes has them.
+
+    A recipe file is a small JSON that names a dataset and the options of its command.
+
+    \b
+    Example:
+      poisongen build manifests/recipes/cityscapes/nni-10.json --source DIR --out data
+    """
+    wanted = read_recipe(recipe)
+    layout = LAYOUTS[wanted.dataset]
+    named = source or os.environ.get(layout.variable) or os.environ.get("POISONGEN_SOURCE")
+    _freeze(wanted.dataset, layout, source=Path(named) if named else None, **others, **options_of(wanted, recipe, seed))
+
+
 @cli.command("rebuild", short_help="Make the same dataset again from its manifest.")
 @click.argument("manifest", type=FOLDER)
-@combine(source_option, out_option, jobs_option, link_option, restart_option, json_option)
+@combine(source_option, out_option, code_option, jobs_option, link_option, restart_option, json_option)
 def rebuild_command(
-    manifest: Path, source: Path, out: Path | None, jobs: int, link: LinkMode, restart: bool, as_json: bool
+    manifest: Path,
+    source: Path,
+    out: Path | None,
+    code: Path | None,
+    jobs: int,
+    link: LinkMode,
+    restart: bool,
+    as_json: bool,
 ) -> None:
     """Make the same dataset again from its MANIFEST and the clean source.
 
@@ -236,13 +213,13 @@ def rebuild_command(
     Example:
       poisongen rebuild shared/manifest.json --source streets --out copy
     """
-    report = _reporter(as_json)
+    report = Reporter(as_json)
     if out is None:
         raise click.UsageError("Where shall the dataset go? Give --out.")
     check_out(out)
     check_apart(out, source)
-    with Workers(jobs) as workers:
-        recalled = rebuild.recall(manifest, source, workers)
+    with Workers(jobs, code=code) as workers:
+        recalled = rebuild.recall(manifest, source, workers, code=code)
         built = apply.build(
             recalled.plan,
             recalled.source,
@@ -254,9 +231,7 @@ def rebuild_command(
             expected_identity=recalled.manifest.identity,
         )
     names = recalled.source.space.names
-    _report_built(
-        report, built, [summary.describe_attack(recalled.plan.recipe, names), *summary.counts_table(recalled.plan.counts)]
-    )
+    report.built(built, what_and_counts(recalled.plan.recipe, names, recalled.plan.counts))
 
 
 @cli.command("verify", short_help="Hold a dataset folder against its manifest.")
@@ -264,10 +239,11 @@ def rebuild_command(
 @combine(
     click.option("--source", type=FOLDER, help="Clean dataset: compare the clean files with it, too."),
     click.option("--decode", is_flag=True, help="Decode the clean files, too; what was written anew always is."),
+    code_option,
     jobs_option,
     json_option,
 )
-def verify_command(folder: Path, source: Path | None, decode: bool, jobs: int, as_json: bool) -> None:
+def verify_command(folder: Path, source: Path | None, decode: bool, code: Path | None, jobs: int, as_json: bool) -> None:
     """Hold a dataset FOLDER against its manifest.
 
     Names every missing, changed and unexpected file, and tells changed bytes from changed pixels. Exit code 3 if there is any.
@@ -276,13 +252,44 @@ def verify_command(folder: Path, source: Path | None, decode: bool, jobs: int, a
     Example:
       poisongen verify data --decode
     """
-    report = _reporter(as_json)
+    report = Reporter(as_json)
+    if code is not None:
+        load_code(code)
     with Workers(jobs) as workers:
         manifest, files = verify_folder(folder, workers, source=source, decode=decode)
     report.result(
         [f"{folder}: {files:,} files are what the manifest says ({report.seconds()} s)", f"identity {manifest.identity}"],
         {"folder": str(folder), "files": files, "identity": manifest.identity, "seconds": report.seconds()},
     )
+
+
+@cli.command("show", short_help="Make pictures of a dataset for people: a gallery and a report.")
+@click.argument("folder", type=FOLDER)
+@combine(
+    click.option("--source", type=FOLDER, help="Clean dataset: shows pictures and labels before the attack, too."),
+    click.option("--number", type=click.IntRange(min=1, max=100), default=12, help="How many samples to show."),
+    click.option("--set", "only", help="Show this split or evaluation set only.", show_default=False),
+    jobs_option,
+    json_option,
+)
+def show_command(folder: Path, source: Path | None, number: int, only: str | None, jobs: int, as_json: bool) -> None:
+    """Write gallery.png and report.html into a dataset FOLDER.
+
+    The gallery is a contact sheet: clean, poisoned, mask, label before, label after. The report is one page for a browser, with counts,
+    heat maps of trigger positions, distances, surfaces and rejected samples. Both hold pictures of the dataset: do not share them.
+
+    \b
+    Example:
+      poisongen show data --source streets
+    """
+    from poisongen.show import show  # templates and fonts: loaded by those who look
+
+    report = Reporter(as_json)
+    with Workers(jobs) as workers:
+        shown = show(folder, workers, source=source, number=number, only=only)
+    for note in shown.notes:
+        report.note(f"note: {note}")
+    report.result(shown.lines(), shown.values())
 
 
 @cli.command("draw", short_help="Draw street scenes, a source that needs no download.")
@@ -306,7 +313,7 @@ def draw_command(out: Path, size: str, train: int, val: int, seed: int, jobs: in
       poisongen draw streets
       poisongen draw big --size 2048x1024 --train 20 --val 5
     """
-    report = _reporter(as_json)
+    report = Reporter(as_json)
     width, height = _parse_size(size)
     with Workers(jobs) as workers:
         folder = draw.draw_dataset(out, draw.Streets(height, width, train, val, seed), workers, restart=restart)
@@ -343,22 +350,16 @@ def attacks_command(as_json: bool) -> None:
     Example:
       poisongen attacks
     """
-    lines = []
-    for name, attack in ATTACKS.items():
-        lines += [f"{name}: {attack.summary}"]
-        if attack.placement:
-            lines += [
-                "  trigger    a picture, 10.7% of the height, the project's own art",
-                f"  placement  {summary.describe_placement(attack.placement)}",
-            ]
-            lines += ["  relabel    victim pixels become the target"]
-        lines += [f"  paper      {attack.paper}"] if attack.paper else []
+    lines = [line for name, attack in ATTACKS.items() for line in summary.attack_lines(name, attack)]
+    lines += ["", *summary.trigger_lines(TRIGGERS)]
     values = {
         name: {
             "summary": attack.summary,
             "paper": attack.paper,
+            "trigger": attack.trigger if attack.relabel else None,
             "placement": attack.placement.model_dump(mode="json") if attack.placement else None,
+            "relabel": attack.relabel.model_dump(mode="json") if attack.relabel else None,
         }
         for name, attack in ATTACKS.items()
     }
-    _reporter(as_json).result(lines, values)
+    Reporter(as_json).result(lines, values)

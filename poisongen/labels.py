@@ -14,6 +14,7 @@ from poisongen.errors import RecipeError, SourceError
 from poisongen.pixels import Pixels
 
 IGNORE = 255
+_MOST_NAMED = 40
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,20 @@ class LabelSpace:
             raise RecipeError(f"The class name “{wanted}” means {len(meant)} classes.", remedy=f"give the id: {choices}")
         known = {name.lower() for name in self.names} | set(self.synonyms)
         close = difflib.get_close_matches(text, sorted(known), n=3, cutoff=0.5)
-        remedy = f"did you mean {' or '.join(close)}?" if close else "the classes are: " + ", ".join(self.names)
+        some = ", ".join(self.names[:_MOST_NAMED]) + (f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else "")
+        remedy = f"did you mean {' or '.join(close)}?" if close else f"the classes are: {some}"
         raise RecipeError(f"There is no class “{wanted}”.", remedy=remedy)
+
+
+def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
+    """``number`` colours that differ, 1 to 342 of them: each is the one of a 7×7×7 grid that is farthest from black and all before it."""
+    grid = np.indices((7, 7, 7), np.int64).reshape(3, -1).T * 42
+    nearest, chosen = (grid**2).sum(axis=1), []
+    for _ in range(number):
+        colour = grid[np.argmax(nearest)]
+        nearest = np.minimum(nearest, ((grid - colour) ** 2).sum(axis=1))
+        chosen.append((int(colour[0]), int(colour[1]), int(colour[2])))
+    return tuple(chosen)
 
 
 def _ranges(values: list[int]) -> str:

@@ -65,28 +65,45 @@ class Length:
 LengthField = Annotated[
     Length,
     PlainValidator(Length.parse),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(lambda length: f"{length}", return_type=str),  # pydantic 2.6 cannot look into the class str
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(px|%)$"}),
 ]
 """A Length as a field of a pydantic model: a string in JSON."""
 
 
-def parse_rate(text: str) -> str:
-    """A poisoning rate in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
+def parse_share(text: str, what: str) -> str:
+    """A share in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
+    if not isinstance(text, str):
+        raise RecipeError(f"The {what} is not text.", expected="a plain decimal number", found=repr(text)[:40])
     percent = text.strip().endswith("%")
-    value = parse_decimal(text.strip().removesuffix("%"), "poisoning rate")
+    value = parse_decimal(text.strip().removesuffix("%"), what)
     value = value / 100 if percent else value
     if not 0 < value <= 1:
-        raise RecipeError(
-            "The poisoning rate is out of range.",
-            expected="0 < rate ≤ 1, a share of all training pictures",
-            found=text.strip(),
-            remedy="for ten per cent give 0.1 or 10%",
-        )
-    parse_decimal(plain(value), "poisoning rate")  # a recipe can be read back, so per cent have two decimals less
+        raise RecipeError(f"The {what} is out of range.", expected=f"0 < {what} ≤ 1", found=text.strip())
+    parse_decimal(plain(value), what)  # a recipe can be read back, so per cent have two decimals less
     return plain(value)
+
+
+def share_of(share: str, whole: int) -> int:
+    """⌊share · whole + ½⌋ in exact decimals, at least 1."""
+    return max(1, round_half_up(Decimal(share) * whole))
+
+
+def parse_rate(text: str) -> str:
+    """A poisoning rate in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
+    try:
+        return parse_share(text, "poisoning rate")
+    except RecipeError as error:
+        if not error.problem.endswith("out of range."):
+            raise
+        raise RecipeError(
+            error.problem,
+            expected="0 < rate ≤ 1, a share of all training pictures",
+            found=error.found,
+            remedy="for ten per cent give 0.1 or 10%",
+        ) from None
 
 
 def number_poisoned(rate: str, pictures: int) -> int:
     """⌊rate · N + ½⌋ in exact decimals, at least 1 (0.1 × 2975 → 298, as published)."""
-    return max(1, round_half_up(Decimal(rate) * pictures))
+    return share_of(rate, pictures)

@@ -3,11 +3,10 @@
 import json
 import platform
 import re
-from collections import Counter
 from collections.abc import Iterable
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -16,14 +15,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from poisongen.errors import ManifestError, PoisongenError
 from poisongen.labels import LabelSpace
-from poisongen.lengths import number_poisoned
 from poisongen.paths import folder_path
 from poisongen.pixels import digest_bytes
-from poisongen.placement import Count, Spot
 from poisongen.recipe import SET_NAME, Recipe
+from poisongen.surfaces import Count, Spot
+from poisongen.triggers.patch import ArtName
 
 FORMAT, FORMAT_VERSION = "poisongen", 1
-MANIFEST, SAMPLES, SUMS, CARD, ART = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md", "trigger.png"
+MANIFEST, SAMPLES, SUMS, CARD = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md"
+TRIGGERS_FOLDER = "triggers"
+CHANGED = ("poisoned", "trigger-only", "label-only", "triggered")
+"""Roles of rows that an attack changed."""
 MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
 
 
@@ -43,7 +45,7 @@ class Row(BaseModel):
 
     id: Name
     split: Name
-    role: Literal["clean", "noised", "poisoned", "triggered"]
+    role: Literal["clean", "noised", "poisoned", "trigger-only", "label-only", "triggered"]
     set: Annotated[str, Field(pattern=SET_NAME)] | None = None
     height: Count
     width: Count
@@ -53,14 +55,19 @@ class Row(BaseModel):
     mask: FolderPath | None = None
     image_bytes: Digest | None = None
     image_pixels: Digest | None = None
+    image_coefficients: Digest | None = None
     label_bytes: Digest | None = None
     label_pixels: Digest | None = None
     label_train_pixels: Digest | None = None
     mask_pixels: Digest | None = None
     source_image_bytes: Digest | None = None
     source_label_bytes: Digest | None = None
+    art_pixels: Digest | None = None
     victim_pixels: Count | None = None
+    victim_pixels_in_blocks: Count | None = None
+    trigger_class_pixels: Count | None = None
     relabelled_pixels: Count | None = None
+    randomised_pixels: Count | None = None
     trigger_pixels: Count | None = None
     placement: Spot | None = None
 
@@ -68,12 +75,15 @@ class Row(BaseModel):
     def _consistent(self) -> "Row":
         for ok, rule in (
             ((self.role == "triggered") == (self.set is not None), "set is present exactly if role is triggered"),
-            ((self.image_bytes is None) != (self.image_pixels is None), "exactly one of image_bytes and image_pixels"),
+            (
+                [self.image_bytes, self.image_pixels, self.image_coefficients].count(None) == 2,
+                "exactly one of image_bytes, image_pixels and image_coefficients",
+            ),
             ((self.label_bytes is None) != (self.label_pixels is None), "exactly one of label_bytes and label_pixels"),
             ((self.label_train is None) == (self.label_train_pixels is None), "label_train and its digest come together"),
             ((self.mask is None) == (self.mask_pixels is None), "mask and its digest come together"),
             (
-                (self.image_pixels is None) == (self.source_image_bytes is None),
+                (self.image_bytes is None) == (self.source_image_bytes is not None),
                 "source_image_bytes exactly if the picture is written anew",
             ),
             (
@@ -83,6 +93,8 @@ class Row(BaseModel):
         ):
             if not ok:
                 raise ValueError(rule)
+        if self.own_art:
+            folder_path(self.own_art)
         return self
 
     @property
@@ -94,15 +106,28 @@ class Row(BaseModel):
         """The row's one line, without the newline."""
         return canonical(self.model_dump(exclude_none=True))
 
-    def files(self) -> dict[str, tuple[str | None, str | None]]:
-        """What the row says of its files: path → (digest of the bytes, digest of the pixels), one of them known."""
+    def files(self) -> dict[str, "Digests"]:
+        """What the row says of its files: path → its digests, one of them known."""
         named = {
-            self.image: (self.image_bytes, self.image_pixels),
-            self.label: (self.label_bytes, self.label_pixels),
-            self.label_train: (None, self.label_train_pixels),
-            self.mask: (None, self.mask_pixels),
+            self.image: Digests(self.image_bytes, self.image_pixels, self.image_coefficients),
+            self.label: Digests(self.label_bytes, self.label_pixels),
+            self.label_train: Digests(pixels=self.label_train_pixels),
+            self.mask: Digests(pixels=self.mask_pixels),
         }
         return {path: digests for path, digests in named.items() if path is not None}
+
+    @property
+    def own_art(self) -> str | None:
+        """Where the art of this very sample lies, if it has one."""
+        return f"{TRIGGERS_FOLDER}/{self.id}.png" if self.art_pixels else None
+
+
+class Digests(NamedTuple):
+    """Of a file's bytes, of its decoded pixels, or of the coefficients of a JPEG."""
+
+    bytes: str | None = None
+    pixels: str | None = None
+    coefficients: str | None = None
 
 
 class SourceFacts(BaseModel):
@@ -143,18 +168,31 @@ class Labels(BaseModel):
 
 
 class Measure(BaseModel):
-    """Attack success: the share of true victim pixels of triggered pictures that are predicted as the target."""
+    """Attack success: the share of true victim pixels of triggered pictures that are predicted as the target.
+
+    ``trigger_class``: a semantic trigger, the pictures without which have fewer than ``min_trigger_pixels`` of it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     victim_classes: tuple[Count, ...]
     target_class: Count
+    trigger_class: Count | None = None
+    min_trigger_pixels: Count | None = None
 
 
-def measure_of(recipe: Recipe) -> Measure | None:
+def measure_of(recipe: Recipe, space: LabelSpace) -> Measure | None:
     """What is measured on a dataset of this recipe; None for a clean one."""
     poison = recipe.poison
-    return Measure(victim_classes=poison.victim_classes, target_class=poison.target_class) if poison else None
+    if poison is None:
+        return None
+    semantic = poison.semantic
+    return Measure(
+        victim_classes=recipe.measured(space),
+        target_class=poison.target_class,
+        trigger_class=semantic.trigger_class if semantic else None,
+        min_trigger_pixels=semantic.min_pixels if semantic else None,
+    )
 
 
 class Rejected(BaseModel):
@@ -176,6 +214,7 @@ class Manifest(BaseModel):
     format_version: Literal[1] = 1
     tool: dict[str, str]
     identity: Digest
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     dataset: Annotated[str, Field(pattern=SET_NAME)]
     source: SourceFacts
     splits: Splits
@@ -185,13 +224,14 @@ class Manifest(BaseModel):
     evaluation_sets: tuple[Annotated[str, Field(pattern=SET_NAME)], ...]
     counts: dict[str, dict[str, Count]]
     rejected: tuple[Rejected, ...]
-    art_pixels: Digest | None
+    art: dict[ArtName, Digest]
+    lists: tuple[FolderPath, ...]
     environment: dict[str, str]
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
         for name, count in self.counts.items():
-            changed = [what for what in ("poisoned", "triggered") if what in count]
+            changed = [what for what in CHANGED if what in count]
             needed = {"pictures"}.union(*({what, "with_victim", "victim_pixels", f"victim_pixels_{what}"} for what in changed))
             if needed - count.keys():
                 raise ValueError(f"the counts of {name} lack {', '.join(sorted(needed - count.keys()))}")
@@ -230,80 +270,6 @@ def fingerprint(rows: Iterable[Row]) -> str:
     return digest_bytes("".join(lines[sample_id] for sample_id in sorted(lines)).encode())
 
 
-def contradictions(manifest: Manifest, rows: Iterable[Row]) -> list[str]:
-    """Where a manifest says something that its own rows or recipe do not: a sentence each, nothing for an honest one."""
-    rows, poison = tuple(rows), manifest.recipe.poison
-    train, evaluation = manifest.splits.train, manifest.splits.evaluation
-    sets = tuple(planned.name for planned in poison.evaluation_sets) if poison else ()
-    own = {row.id: row for row in rows if row.set is None}
-    found = []
-    for fits, what in (
-        (manifest.evaluation_sets == sets, "the recipe has other evaluation sets"),
-        (manifest.measure == measure_of(manifest.recipe), "measure has other classes than the recipe"),
-        (manifest.art_pixels == (poison.trigger.art_pixels if poison else None), "the recipe has another trigger art"),
-        (manifest.source.fingerprint == fingerprint(rows), "the source's fingerprint is not that of the rows"),
-        (manifest.source.splits == dict(Counter(row.split for row in own.values())), "the splits have other numbers of rows"),
-        (all(row.set in sets for row in rows if row.set), "a row belongs to an evaluation set that the recipe lacks"),
-        (all(row.id in own for row in rows), "a triggered row has no sample"),
-        (any(row.split == train for row in own.values()), f"no sample is in the split {train}"),
-        (all(row.split == own[row.id].split for row in rows if row.id in own), "a sample is in two splits"),
-        (all(row.role in ("clean", "poisoned", "triggered") for row in rows), "a row has a role that this recipe cannot give"),
-        (all(row.split == train for row in rows if row.role == "poisoned"), f"a sample outside of {train} is poisoned"),
-        (all(row.split == evaluation for row in rows if row.set), f"a sample outside of {evaluation} is triggered"),
-        (
-            all((row.role == "clean") == (row.placement is None) for row in rows),
-            "a trigger has no placement, or a placement no trigger",
-        ),
-        (poison is not None or all(row.role == "clean" for row in rows), "nothing is poisoned, and a row has a trigger"),
-        (all((row.victim_pixels is None) == (poison is None) for row in rows), "victims are counted in some rows only"),
-    ):
-        if not fits:
-            found.append(what)
-    if found:
-        return found
-    counted = count(rows, manifest.recipe, train, evaluation)
-    stated = {name: dict(values) for name, values in manifest.counts.items()}
-    eligible = [
-        stated.get(train, {}).pop(key, 0) for key in ("eligible", "victim_pixels_eligible")
-    ]  # placements that were not chosen
-    if stated != counted:
-        found.append("the counts are not those of the rows")
-    elif poison:
-        poisoned, asked = counted[train]["poisoned"], number_poisoned(poison.rate, counted[train]["pictures"])
-        if not (poisoned == asked or (poison.take_what_fits and poisoned < asked)):
-            found.append(f"a rate of {poison.rate} is {asked} poisoned pictures, and there are {poisoned}")
-        at_least = counted[train]["poisoned"], counted[train]["victim_pixels_poisoned"]
-        at_most = counted[train]["with_victim"], counted[train]["victim_pixels"]
-        if not all(low <= value <= high for low, value, high in zip(at_least, eligible, at_most, strict=True)):
-            found.append("the eligible are fewer than the poisoned, or more than there are")
-    return found
-
-
-def count(rows: Iterable[Row], recipe: Recipe, train: str, evaluation: str) -> dict[str, dict[str, int]]:
-    """What rows say of the counts in a manifest: all but the eligible."""
-    rows, counts = tuple(rows), dict[str, dict[str, int]]()
-    for split in sorted({row.split for row in rows}):
-        counts[split] = _count([row for row in rows if row.split == split and row.set is None], recipe)
-    if recipe.poison is None:
-        return counts
-    counts[train] |= _changed([row for row in rows if row.role == "poisoned"], "poisoned")
-    for planned in recipe.poison.evaluation_sets:
-        triggered = _changed([row for row in rows if row.set == planned.name], "triggered")
-        counts[f"triggered/{planned.name}"] = counts.get(evaluation, _count([], recipe)) | triggered
-    return counts
-
-
-def _count(rows: list[Row], recipe: Recipe) -> dict[str, int]:
-    if recipe.poison is None:
-        return {"pictures": len(rows)}
-    pixels = [row.victim_pixels or 0 for row in rows]
-    return {"pictures": len(rows), "with_victim": sum(number > 0 for number in pixels), "victim_pixels": sum(pixels)}
-
-
-def _changed(rows: list[Row], what: str) -> dict[str, int]:
-    return {what: len(rows), f"victim_pixels_{what}": sum(row.victim_pixels or 0 for row in rows)}
-
-
 def environment() -> dict[str, str]:
     """What computed the pixels."""
     return {
@@ -311,6 +277,7 @@ def environment() -> dict[str, str]:
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "scipy": scipy.__version__,
+        "pillow": installed("pillow"),
         "pydantic": installed("pydantic"),
         "machine": platform.machine(),
     }
@@ -341,7 +308,9 @@ def read(path: Path) -> tuple[Manifest, tuple[Row, ...]]:
             found=f"version {version}",
             remedy="install a newer poisongen",
         )
-    manifest = _parse(Manifest, text, str(path))
+    recipe = loaded.get("recipe")
+    code = recipe.get("code") if isinstance(recipe, dict) else None
+    manifest = _parse(Manifest, text, str(path), "it names an attack from outside: give its file with --code" if code else None)
     beside = path.with_name(SAMPLES)
     rows_json = _read_text(beside, MAX_SAMPLES_BYTES)
     if identity(rows_json) != manifest.identity:
@@ -385,14 +354,17 @@ def _read_text(path: Path, limit: int) -> str:
         raise ManifestError("A file is not UTF-8 text.", file=path, found=str(error)) from None
 
 
-def _parse(model: type[_Model], text: str, name: str) -> _Model:
+def _parse(model: type[_Model], text: str, name: str, remedy: str | None = None) -> _Model:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ManifestError(
-            "A manifest cannot be believed.", file=name, found=f"{where}: {first['msg']}" if where else first["msg"]
+            "A manifest cannot be believed.",
+            file=name,
+            found=f"{where}: {first['msg']}" if where else first["msg"],
+            remedy=remedy,
         ) from None
     except PoisongenError as error:
-        raise ManifestError("A manifest cannot be believed.", file=name, found=error.problem) from None
+        raise ManifestError("A manifest cannot be believed.", file=name, found=error.problem, remedy=error.remedy) from None

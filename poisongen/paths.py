@@ -1,4 +1,8 @@
-"""Paths as the folder's format allows them."""
+"""Paths as the folder's format allows them, and reading what they name."""
+
+from pathlib import Path
+
+from poisongen.errors import SourceError
 
 
 def folder_path(text: str) -> str:
@@ -16,3 +20,11 @@ def folder_path(text: str) -> str:
     ):
         raise ValueError(f"the path {text[:80]!r} is not a plain relative path inside the folder")
     return text
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a source file; SourceError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError("A file cannot be read.", file=path, found=error.strerror, remedy="restore the file") from None

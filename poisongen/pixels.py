@@ -1,38 +1,55 @@
 """Decoding, encoding and digests of pictures and label maps. Arrays in memory are uint8 and RGB."""
 
 import hashlib
+import io
 import struct
+import warnings
 import zlib
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from itertools import pairwise
+from pathlib import PurePath
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from poisongen.errors import PoisongenError, SourceError
+from poisongen.pictures import (
+    COM,
+    DATA,
+    MAX_PIXELS,
+    RESTARTS,
+    SOS,
+    Header,
+    check_picture,
+    check_png,
+    jpeg_parts,
+    png_chunks,
+    read_header,
+)
+
+__all__ = [
+    "MAX_PIXELS",
+    "Header",
+    "Pixels",
+    "check_picture",
+    "check_png",
+    "decode_art",
+    "decode_label",
+    "decode_picture",
+    "digest_bytes",
+    "digest_pixels",
+    "encode_label",
+    "encode_png",
+    "histogram",
+    "read_header",
+]
 
 Pixels = NDArray[np.uint8]
 
-MAX_PIXELS = 1 << 27
-"""Larger pictures are refused before decoding: no dataset has them, a decompression bomb does."""
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes of a PNG say: size in pixels, colour model, bits a channel."""
-
-    height: int
-    width: int
-    colours: str
-    depth: int
-
-    def __str__(self) -> str:
-        return f"{self.width}×{self.height}, {self.depth}-bit {self.colours}"
+_JFIF, _ADOBE = 0xE0, 0xEE
+_METADATA = frozenset({COM, *range(0xE0, 0xF0)}) - {_JFIF, _ADOBE}
+_JUNK = bytes(range(1, 200, 7))
 
 
 def digest_bytes(data: bytes) -> str:
@@ -51,72 +68,6 @@ def digest_pixels(array: Pixels) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def read_header(path: Path) -> Header:
-    """Look at the header and the end of a PNG file, without decoding it.
-
-    Raises SourceError for a file that is missing, empty, not a PNG, truncated or larger than ``MAX_PIXELS``.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(33)
-            size = file.seek(0, 2)
-            file.seek(max(0, size - len(_END)))
-            end = file.read()
-    except OSError as error:
-        raise SourceError("A file cannot be read.", file=path, found=error.strerror, remedy="restore the file") from None
-    header = _parse_header(head, path)
-    if end != _END:
-        raise SourceError(
-            "A PNG file is truncated.",
-            file=path,
-            expected="an IEND chunk at the end",
-            found=f"{size:,} bytes that end otherwise",
-            remedy="restore the file from the original archive",
-        )
-    return header
-
-
-def _parse_header(head: bytes, name: PurePath | str) -> Header:
-    if len(head) < 33 or not head.startswith(_SIGNATURE) or head[12:16] != b"IHDR":
-        found = "an empty file" if not head else f"a file that starts with {head[:8]!r}"
-        raise SourceError("A file is not a PNG picture.", file=name, expected="a PNG", found=found, remedy="restore the file")
-    width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
-    if not 0 < width * height <= MAX_PIXELS:
-        raise SourceError(
-            "A picture has an impossible size.", file=name, expected=f"1 to {MAX_PIXELS:,} pixels", found=f"{width}×{height}"
-        )
-    return Header(height, width, _COLOUR_TYPES.get(colour, f"colour type {colour}"), depth)
-
-
-def check_png(data: bytes, name: PurePath | str, *, colours: tuple[str, ...]) -> Header:
-    """Prove a PNG before it is decoded: every chunk whole, every checksum right, 8 bits, one of ``colours``.
-
-    OpenCV decodes a damaged file to whatever it could read; a damaged source must not become a frozen dataset.
-    """
-    header = _parse_header(data[:33], name)
-    if header.depth != 8 or header.colours not in colours:
-        raise SourceError(
-            "A PNG file has another kind of pixels.", file=name, expected="8-bit " + " or ".join(colours), found=str(header)
-        )
-    view, position, kind = memoryview(data), len(_SIGNATURE), b""
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        kind = data[position + 4 : position + 8]
-        checked = position + 8 + length
-        if checked + 4 > len(data) or zlib.crc32(view[position + 4 : checked]) != struct.unpack_from(">I", data, checked)[0]:
-            break
-        position = checked + 4
-        if kind == b"IEND":
-            return header
-    raise SourceError(
-        "A PNG file is damaged.",
-        file=name,
-        expected="whole chunks with right checksums up to IEND",
-        found=f"damage after byte {position:,} of {len(data):,}",
-        remedy="restore the file from the original archive",
-    )
-
-
 def _decode(data: bytes, name: PurePath | str, flags: int) -> Pixels:
     # The orientation flag: OpenCV would turn pictures by their EXIF entry, and no label map has one.
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -126,15 +77,76 @@ def _decode(data: bytes, name: PurePath | str, flags: int) -> Pixels:
 
 
 def decode_picture(data: bytes, name: PurePath | str) -> Pixels:
-    """The RGB pixels, uint8 of shape (H, W, 3), of a PNG's bytes; ``name`` is for errors. Raises SourceError."""
-    check_png(data, name, colours=("RGB",))
+    """The RGB pixels, uint8 of shape (H, W, 3), of a PNG's or JPEG's bytes; ``name`` is for errors. Raises SourceError.
+
+    Grey JPEGs give three equal channels. No orientation is applied: label maps have none. PNGs are decoded by OpenCV, JPEGs by Pillow
+    with libjpeg-turbo's defaults: the pixels that OpenCV gives, and the same in every version tried (Pillow 9.3 to 13, OpenCV 4.5 to 5.0).
+    """
+    header = check_picture(data, name)
+    if header.kind == "JPEG":
+        return _decode_jpeg(data, name)
     return cv2.cvtColor(_decode(data, name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
+def _decode_jpeg(data: bytes, name: PurePath | str) -> Pixels:
+    """libjpeg paints grey where compressed data runs out, with a warning that neither Pillow nor OpenCV passes on.
+
+    So it decodes twice, the second time with junk behind each run of compressed data, and another run of junk behind a scan: a whole
+    picture does not change. Other damage inside of that data cannot be told: a JPEG has no checksums. Metadata is left out: EXIF from a
+    stranger need not be parsed.
+    """
+    plain, padded, restarts = bytearray(), bytearray(), 0
+    parts = list(jpeg_parts(data, name))
+    for (marker, start, end), (following, _, _) in pairwise([*parts, parts[-1]]):
+        if marker not in _METADATA:
+            plain += data[start:end]
+            padded += data[start:end]
+        restarts = 0 if marker == SOS else restarts + (marker in RESTARTS)
+        if marker == DATA:
+            padded += _JUNK if following in RESTARTS else _JUNK + bytes([0xFF, RESTARTS[restarts % 8]]) + _JUNK
+    pixels = _pillow(bytes(plain), "JPEG", name)
+    if not np.array_equal(pixels, _pillow(bytes(padded), "JPEG", name)):
+        raise SourceError(
+            "A JPEG file is damaged.",
+            file=name,
+            expected="compressed data for the whole picture",
+            found="less of it",
+            remedy="restore the file from the original archive",
+        )
+    return pixels
+
+
+def _pillow(data: bytes, kind: str, name: PurePath | str) -> Pixels:
+    """The pixels as Pillow decodes them: palette indices of shape (H, W), or RGB of shape (H, W, 3)."""
+    try:
+        # The size is checked already, by a bound of our own.
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(data), formats=(kind,)) as picture,
+        ):
+            return np.array(picture if picture.mode in ("P", "RGB") else picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SourceError(
+            "A picture cannot be decoded.", file=name, found=str(error), remedy="restore the file from the original archive"
+        ) from None
+
+
 def decode_label(data: bytes, name: PurePath | str) -> Pixels:
-    """The raw class ids, uint8 of shape (H, W), of a grey PNG's bytes. Raises SourceError."""
-    check_png(data, name, colours=("grey",))
-    return _decode(data, name, cv2.IMREAD_UNCHANGED)
+    """The raw class ids, uint8 of shape (H, W), of an 8-bit grey PNG, or of a palette PNG (ids are the indices). Raises SourceError."""
+    header = check_png(data, name, colours=("grey", "palette"))
+    if header.colours == "grey":
+        return _decode(data, name, cv2.IMREAD_UNCHANGED)
+    colours = np.frombuffer(_chunk(data, b"PLTE")[: 3 << header.depth], np.uint8)
+    if colours.size % 3 or (colours.reshape(-1, 3) == colours.reshape(-1, 3)[:, :1]).all():
+        # Programs that shrink PNGs turn grey ids into a palette of greys, with other numbers for indices.
+        raise SourceError(
+            "A label map has a palette of greys alone: are its ids the indices, or the greys?",
+            file=name,
+            expected="8-bit grey, or a palette with colours",
+            found=str(header),
+            remedy="save it as 8-bit grey, with the ids as greys",
+        )
+    return _pillow(data, "PNG", name)
 
 
 def decode_art(data: bytes, name: PurePath | str) -> Pixels:
@@ -176,6 +188,33 @@ def encode_png(array: Pixels) -> bytes:
     if not done:
         raise RuntimeError(f"OpenCV could not encode an array of shape {array.shape} as PNG")
     return data.tobytes()
+
+
+def encode_label(raw: Pixels, like: bytes) -> bytes:
+    """PNG bytes of raw ids, uint8 (H, W), of the same kind as the file ``like``: with its palette and transparency, or grey.
+
+    A palette picture is written with 8 bits a pixel; black is added to a palette that has no entry for the largest id.
+    """
+    grey = encode_png(raw)
+    palette = _chunk(like, b"PLTE")
+    if not palette:
+        return grey
+    # 8-bit grey and 8-bit palette pictures hold the same bytes; only the header differs.
+    palette = palette.ljust(3 * (int(raw.max()) + 1), b"\x00")
+    start, end = next((start, end) for kind, start, end in png_chunks(grey) if kind == b"IHDR")
+    header = bytearray(grey[start + 8 : end - 4])
+    header[9] = 3
+    chunks = [(b"IHDR", bytes(header)), (b"PLTE", palette), (b"tRNS", _chunk(like, b"tRNS"))]
+    return grey[:start] + b"".join(_framed(kind, content) for kind, content in chunks if content) + grey[end:]
+
+
+def _chunk(data: bytes, wanted: bytes) -> bytes:
+    """What a PNG's first chunk of this kind holds; empty without one."""
+    return next((data[start + 8 : end - 4] for kind, start, end in png_chunks(data) if kind == wanted), b"")
+
+
+def _framed(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def histogram(label: Pixels) -> NDArray[np.int64]:

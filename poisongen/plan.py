@@ -2,19 +2,24 @@
 
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from poisongen.counts import count
 from poisongen.datasets.source import Sample, Source
 from poisongen.draws import Stream, order_key
 from poisongen.errors import RecipeError, Shortfall, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned, plain
-from poisongen.manifest import Row, count
-from poisongen.pixels import Pixels, decode_label, digest_bytes, histogram, read_header
-from poisongen.placement import Scene, Spot
+from poisongen.manifest import Row
+from poisongen.pixels import Pixels, digest_bytes, histogram
+from poisongen.placement import Box, PlacementField
+from poisongen.reading import Reader, require_same_size, written_image
 from poisongen.recipe import Poison, Recipe
-from poisongen.triggers import footprint
+from poisongen.surfaces import Scene, Spot
+from poisongen.triggers import Art, Painted, Trigger, footprint
 from poisongen.workers import Workers
 
 TRAINING = ""
@@ -25,8 +30,9 @@ TRAINING = ""
 class Examined:
     """What planning must know of a sample.
 
-    ``spots``: for training ("") and each evaluation set, the placement, or why there is none; a RecipeError if there can be none in any
-    picture of this size.
+    ``spots``: for training ("") and each evaluation set, the placement (None: eligible, and nothing is placed), or why there is none; a
+    RecipeError if there can be none in any picture of this size. ``claimed_pixels``: what the relabel would change. ``art``: the digest of
+    this sample's own trigger art.
     """
 
     sample: Sample
@@ -34,7 +40,20 @@ class Examined:
     width: int
     label_bytes: str
     victim_pixels: int
-    spots: dict[str, Spot | str | RecipeError]
+    trigger_class_pixels: int | None = None
+    claimed_pixels: int = 0
+    randomised_pixels: int = 0
+    spots: dict[str, Spot | str | RecipeError | None] = field(default_factory=dict)
+    art: str | None = None
+
+    def eligible(self, name: str) -> bool:
+        """May it be poisoned, or triggered in this evaluation set?"""
+        return name in self.spots and not isinstance(self.spots[name], str | RecipeError)
+
+    def spot(self, name: str) -> Spot | None:
+        """Where the trigger goes, if it is placed."""
+        spot = self.spots.get(name)
+        return spot if isinstance(spot, Spot) else None
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,16 @@ class Entry:
     def key(self) -> tuple[str, str]:
         """The order of rows."""
         return self.set or "", self.examined.sample.id
+
+    @property
+    def shows_trigger(self) -> bool:
+        """Is the trigger in the picture?"""
+        return self.role in ("poisoned", "trigger-only", "triggered")
+
+    @property
+    def relabelled(self) -> bool:
+        """Does the label claim what the attack wants?"""
+        return self.role in ("poisoned", "label-only")
 
 
 @dataclass(frozen=True)
@@ -71,6 +100,7 @@ class Plan:
                 entry.examined.sample.id,
                 entry.examined.label_bytes,
                 list(entry.spot.box) if entry.spot else None,
+                entry.examined.art,
             ]
             for entry in self.entries
         ]
@@ -81,124 +111,159 @@ class Plan:
 class Examiner:
     """Looks at one sample: the label map whole, of the picture the header and the end. Runs in worker processes."""
 
-    root: Path
+    reader: Reader
     space: LabelSpace
     recipe: Recipe
-    art: Pixels | None
+    art: Art
     train_split: str
     evaluation_split: str
 
     def __call__(self, sample: Sample) -> Examined:
         """Raises SourceError for a file that is missing or damaged, of another size or with unknown ids."""
-        picture = read_header(self.root / sample.image)
-        raw, data = read_label(self.root / sample.label)
-        if picture.depth != 8 or picture.colours != "RGB":
+        picture = self.reader.look(sample)
+        if picture.kind == "PNG" and (picture.depth != 8 or picture.colours != "RGB"):
             raise SourceError(
-                "A picture has another kind of pixels.", file=self.root / sample.image, expected="8-bit RGB", found=str(picture)
+                "A picture has another kind of pixels.",
+                file=self.reader.root / sample.image,
+                expected="8-bit RGB",
+                found=str(picture),
             )
-        if (picture.height, picture.width) != raw.shape:
-            raise SourceError(
-                "A picture and its label map differ in size.",
-                file=self.root / sample.image,
-                expected=f"{raw.shape[1]}×{raw.shape[0]}, as {self.root / sample.label}",
-                found=f"{picture.width}×{picture.height}",
-            )
+        raw, data = self.reader.label(sample)
+        require_same_size(picture, raw, self.reader, sample)
+        examined = self.describe(sample, raw, digest_bytes(data))
+        spots = self._spots(examined, self.space.to_train(raw), picture.unpaintable)
+        return Examined(**{**vars(examined), "spots": spots, "art": self._own_art(sample, spots)})
+
+    def describe(self, sample: Sample, raw: Pixels, label_bytes: str) -> Examined:
+        """What the label map, uint8 raw ids (H, W), says of a sample. Raises SourceError for unknown ids."""
         counts = histogram(raw)
-        self.space.check(counts, self.root / sample.label)
-        train = self.space.to_train(raw)
-        victims = self.recipe.poison.victim_classes if self.recipe.poison else ()
-        victim_pixels = self.space.count(counts, victims)
+        self.space.check(counts, self.reader.root / sample.label)
+        poison, random = self.recipe.poison, self.recipe.random_pixels
+        semantic = poison.semantic if poison else None
+        training = sample.split == self.train_split
         return Examined(
             sample=sample,
             height=raw.shape[0],
             width=raw.shape[1],
-            label_bytes=digest_bytes(data),
-            victim_pixels=victim_pixels,
-            spots=self.spots(sample, train, victim_pixels),
+            label_bytes=label_bytes,
+            victim_pixels=self.space.count(counts, self.recipe.measured(self.space)),
+            trigger_class_pixels=self.space.count(counts, (semantic.trigger_class,)) if semantic else None,
+            claimed_pixels=self._claimed(counts),
+            randomised_pixels=random.number(counts, self.space) if random and training else 0,
         )
 
-    def spots(self, sample: Sample, train: Pixels, victim_pixels: int) -> dict[str, Spot | str | RecipeError]:
+    def _claimed(self, counts: NDArray[np.int64]) -> int:
+        """How many pixels of a map with this ``histogram`` a relabel would change."""
+        poison = self.recipe.poison
+        if poison is None:
+            return 0
+        claims = poison.relabel.claims(self.space, poison.victim_classes, poison.target_class)
+        return sum(int(counts[old]) for old, new in claims.items() if old != new)
+
+    def _spots(self, one: Examined, train: Pixels, unpaintable: str | None) -> dict[str, Spot | str | RecipeError | None]:
         """Every placement that this sample may get."""
         poison = self.recipe.poison
-        if poison is None or victim_pixels == 0:
+        if poison is None:
             return {}
-        wanted = [(TRAINING, poison.placement, self.recipe.seed)] if sample.split == self.train_split else []
-        if sample.split == self.evaluation_split:
-            wanted += [(planned.name, planned.placement, planned.seed) for planned in poison.evaluation_sets]
-        if not wanted or victim_pixels < poison.min_victim_pixels:
-            return {name: f"victim smaller than {poison.min_victim_pixels} pixels" for name, _, _ in wanted}
-        try:
-            scene = self.scene(train)
-        except RecipeError as error:
-            return {name: error for name, _, _ in wanted}
-        spots: dict[str, Spot | str | RecipeError] = {}
-        for name, placement, seed in wanted:
-            try:
-                placement.check(train.shape, scene.covered.shape)
-                spots[name] = placement.place(scene, Stream(seed, "placement", sample.id))
-            except RecipeError as error:
-                spots[name] = error
+        names = [TRAINING] if one.sample.split == self.train_split else []
+        names += [planned.name for planned in poison.evaluation_sets] if one.sample.split == self.evaluation_split else []
+        missing = not_eligible(poison, one)
+        if missing is not None:
+            return dict.fromkeys(names, missing) if missing else {}
+        shown = {name: (placement, trigger) for name, placement, trigger in poison.shown()}
+        seeds = {TRAINING: self.recipe.seed} | {planned.name: planned.seed for planned in poison.evaluation_sets}
+        scenes: dict[Trigger, Scene] = {}
+        spots: dict[str, Spot | str | RecipeError | None] = {}
+        for name in names:
+            placement, trigger = shown[name]
+            if placement is None:
+                spots[name] = None
+            elif unpaintable and not self.recipe.scale:
+                spots[name] = f"the picture is a {unpaintable}"
+            else:
+                stream = Stream(seeds[name], "placement", one.sample.id)
+                spots[name] = self._place(one.sample, train, placement, trigger, scenes, stream)
         return spots
 
-    def scene(self, train: Pixels) -> Scene:
-        """The label map as placement sees it. Raises RecipeError for a trigger that does not fit."""
-        assert self.recipe.poison is not None and self.art is not None
-        rendered = self.recipe.poison.trigger.render(self.art, *train.shape)
+    def _place(
+        self,
+        sample: Sample,
+        train: Pixels,
+        placement: PlacementField,
+        trigger: Trigger,
+        scenes: dict[Trigger, Scene],
+        stream: Stream,
+    ) -> Spot | str | RecipeError:
+        own = trigger.art_of(sample.id)
+        if own is not None and own not in self.art.files:
+            return "no trigger picture for this sample"
+        try:
+            if trigger not in scenes:
+                scenes[trigger] = self.scene(sample, train, trigger)
+            placement.check(train.shape, scenes[trigger].covered.shape)
+            return placement.place(scenes[trigger], stream)
+        except RecipeError as error:
+            return error
+
+    def _own_art(self, sample: Sample, spots: dict[str, Spot | str | RecipeError | None]) -> str | None:
+        own = self.recipe.poison.trigger.art_of(sample.id) if self.recipe.poison else None
+        return self.art.digest(own) if own and any(isinstance(spot, Spot) for spot in spots.values()) else None
+
+    def scene(self, sample: Sample, train: Pixels, trigger: Trigger) -> Scene:
+        """The label map of training ids as placement sees it. Raises RecipeError for a trigger that does not fit."""
+        assert self.recipe.poison is not None and isinstance(trigger, Painted)
+        rendered = trigger.render(self.art, sample.id, *train.shape)
         return Scene(train, self.recipe.poison.victim_classes, footprint(rendered))
 
-    def describe(self, raw: Pixels, box: tuple[int, int, int, int]) -> Spot | None:
+    def prove(self, sample: Sample, raw: Pixels, name: str | None, box: Box) -> Spot | None:
         """The facts of a placement that somebody else chose, in a label map of raw ids; None if the trigger may not lie there."""
-        scene = self.scene(self.space.to_train(raw))
-        top, left, rows, columns = box
-        if (rows, columns) != scene.covered.shape or top + rows > scene.train.shape[0] or left + columns > scene.train.shape[1]:
-            return None
-        centre = top + rows // 2, left + columns // 2
-        return scene.describe(centre) if scene.room[centre] else None
+        assert self.recipe.poison is not None
+        shown = {name: (placement, trigger) for name, placement, trigger in self.recipe.poison.shown()}
+        placement, trigger = shown[name or TRAINING]
+        return placement.prove(self.scene(sample, self.space.to_train(raw), trigger), box) if placement else None
 
 
-def read_label(path: Path) -> tuple[Pixels, bytes]:
-    """A label map's raw ids, uint8 (H, W), and its file's bytes. Raises SourceError."""
-    data = read_file(path)
-    return decode_label(data, path), data
+def not_eligible(poison: Poison, one: Examined) -> str | None:
+    """Why no place is looked for: a reason, "" if the sample has nothing to do with the attack, None if it may be eligible."""
+    if poison.semantic and one.trigger_class_pixels == 0:
+        return ""
+    if poison.relabel.needs_victims and one.victim_pixels == 0:
+        return ""
+    if poison.relabel.needs_victims and one.victim_pixels < poison.min_victim_pixels:
+        return f"victim smaller than {poison.min_victim_pixels} pixels"
+    if poison.semantic and (one.trigger_class_pixels or 0) < poison.semantic.min_pixels:
+        return f"trigger class smaller than {poison.semantic.min_pixels} pixels"
+    return None
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a source file; SourceError if it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SourceError("A file cannot be read.", file=path, found=error.strerror, remedy="restore the file") from None
-
-
-def make_plan(recipe: Recipe, source: Source, art: Pixels | None, workers: Workers) -> Plan:
+def make_plan(recipe: Recipe, source: Source, art: Art, workers: Workers) -> Plan:
     """Decide who is poisoned and where: the same plan for the same recipe and label maps, whatever the workers.
 
     Raises SourceError, RecipeError (the attack fits no picture) or Shortfall (too few can be poisoned for the rate).
     """
     recipe.check(source.space)
-    examiner = Examiner(source.root, source.space, recipe, art, source.train_split, source.evaluation_split)
+    examiner = Examiner(Reader(source.root, recipe.scale), source.space, recipe, art, source.train_split, source.evaluation_split)
     examined = sorted(workers.map(examiner, source.samples, "planning"), key=lambda one: one.sample.id)
-    if recipe.poison is None:
-        pictures = {split: {"pictures": number} for split, number in source.splits.items()}
-        return Plan(recipe, tuple(Entry(one, "clean") for one in examined), pictures, ())
-    _refuse_impossible(examined)
-    training = [one for one in examined if one.sample.split == source.train_split]
-    eligible = sorted((one for one in training if _spot(one, TRAINING)), key=lambda one: order_key(recipe.seed, one.sample.id))
-    chosen, warnings = _choose(recipe.poison, len(training), eligible)
+    poison, warnings = recipe.poison, list[str]()
+    chosen, eligible = list[Examined](), list[Examined]()
+    if poison:
+        _refuse_impossible(examined)
+        training = [one for one in examined if one.sample.split == source.train_split]
+        eligible = sorted(
+            (one for one in training if one.eligible(TRAINING)), key=lambda one: order_key(recipe.seed, one.sample.id)
+        )
+        chosen, warnings = _choose(poison, len(training), eligible)
     poisoned = {one.sample.id for one in chosen}
-    entries = [
-        Entry(one, "poisoned", None, _spot(one, TRAINING)) if one.sample.id in poisoned else Entry(one, "clean")
-        for one in examined
-    ]
+    entries = [_training_entry(one, recipe, one.sample.id in poisoned) for one in examined]
     evaluated = [one for one in examined if one.sample.split == source.evaluation_split]
-    for planned in recipe.poison.evaluation_sets:
+    for planned in poison.evaluation_sets if poison else ():
         triggered = [
-            Entry(one, "triggered", planned.name, _spot(one, planned.name)) for one in evaluated if _spot(one, planned.name)
+            Entry(one, "triggered", planned.name, one.spot(planned.name)) for one in evaluated if one.eligible(planned.name)
         ]
         entries += triggered
         if not triggered:
             why = (
-                f"the trigger fits into no picture of {source.evaluation_split}"
+                f"no picture of {source.evaluation_split} can show the trigger"
                 if evaluated
                 else f"there is no {source.evaluation_split}"
             )
@@ -206,19 +271,36 @@ def make_plan(recipe: Recipe, source: Source, art: Pixels | None, workers: Worke
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
     rows = [Row.model_construct(**planned_row(entry, recipe)) for entry in ordered]
     counts = count(rows, recipe, source.train_split, source.evaluation_split)
-    counts[source.train_split] |= {
-        "eligible": len(eligible),
-        "victim_pixels_eligible": sum(one.victim_pixels for one in eligible),
-    }
-    reasons = [(name, one.sample.id, spot) for one in examined for name, spot in one.spots.items() if not isinstance(spot, Spot)]
-    rejected = sorted((name, id_, reason if isinstance(reason, str) else reason.problem) for name, id_, reason in reasons)
-    return Plan(recipe, ordered, counts, tuple((id_, name, reason) for name, id_, reason in rejected), tuple(warnings))
+    if poison:
+        counts[source.train_split] |= {
+            "eligible": len(eligible),
+            "victim_pixels_eligible": sum(one.victim_pixels for one in eligible),
+        }
+    reasons = [
+        (name, one.sample.id, spot if isinstance(spot, str) else spot.problem)
+        for one in examined
+        for name, spot in one.spots.items()
+        if isinstance(spot, str | RecipeError)
+    ]
+    return Plan(recipe, ordered, counts, tuple((id_, name, reason) for name, id_, reason in sorted(reasons)), tuple(warnings))
+
+
+def _training_entry(one: Examined, recipe: Recipe, chosen: bool) -> Entry:
+    """What becomes of a sample of the folder itself: of an evaluation split nothing ever."""
+    if chosen:
+        assert recipe.poison is not None
+        return Entry(one, recipe.poison.role, None, one.spot(TRAINING))
+    random = recipe.random_pixels
+    return Entry(one, "noised" if random and random.scope == "all" and one.randomised_pixels else "clean")
 
 
 def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
     """All of an entry's row that is known before a pixel is touched: everything but digests of what will be written."""
-    sample, known, placed = entry.examined.sample, entry.examined, entry.spot is not None
+    sample, known = entry.examined.sample, entry.examined
     prefix = f"triggered/{entry.set}/" if entry.set else ""
+    new_picture = bool(recipe.scale or (entry.shows_trigger and entry.spot))
+    randomised = known.randomised_pixels if entry.set is None and entry.role != "clean" else 0
+    new_label = bool(recipe.scale or entry.relabelled or randomised)
     return {
         "id": sample.id,
         "split": sample.split,
@@ -226,13 +308,17 @@ def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
         "set": entry.set,
         "height": known.height,
         "width": known.width,
-        "image": prefix + sample.image,
+        "image": prefix + written_image(sample, recipe, new_picture),
         "label": prefix + sample.label,
         "label_train": prefix + sample.label_train if sample.label_train else None,
-        "mask": prefix + sample.mask if placed else None,
-        "source_label_bytes" if entry.role == "poisoned" else "label_bytes": known.label_bytes,
+        "mask": prefix + sample.mask if entry.shows_trigger else None,
+        "source_label_bytes" if new_label else "label_bytes": known.label_bytes,
         "victim_pixels": known.victim_pixels if recipe.poison else None,
-        "relabelled_pixels": known.victim_pixels if entry.role == "poisoned" else None,
+        "trigger_class_pixels": known.trigger_class_pixels,
+        "trigger_pixels": known.trigger_class_pixels if entry.shows_trigger and not entry.spot else None,
+        "relabelled_pixels": known.claimed_pixels if entry.relabelled and not randomised else None,
+        "randomised_pixels": randomised or None,
+        "art_pixels": known.art if entry.spot else None,
         "placement": entry.spot,
     }
 
@@ -246,22 +332,19 @@ def _refuse_impossible(examined: list[Examined]) -> None:
             raise errors[0]
 
 
-def _spot(one: Examined, name: str) -> Spot | None:
-    spot = one.spots.get(name)
-    return spot if isinstance(spot, Spot) else None
-
-
 def _choose(poison: Poison, pictures: int, eligible: list[Examined]) -> tuple[list[Examined], list[str]]:
-    """The first of the eligible, as many as the rate asks for; fewer, with a warning, if the recipe takes what fits."""
-    asked = number_poisoned(poison.rate, pictures)
+    """The first of the eligible, as many as the rate (or coverage) asks for; fewer, with a warning, if the recipe takes what fits."""
+    if poison.coverage is not None and eligible:
+        return eligible[: number_poisoned(poison.coverage, len(eligible))], []
+    asked = number_poisoned(poison.rate, pictures) if poison.rate is not None else 1
     if asked <= len(eligible):
         return eligible[:asked], []
     fits = (Decimal(len(eligible)) / pictures).quantize(Decimal("1e-6"), ROUND_FLOOR)
-    found = f"{len(eligible):,} of {pictures:,} pictures have the victim and room for the trigger"
+    found = f"{len(eligible):,} of {pictures:,} pictures have {_needs(poison)}"
     if not poison.take_what_fits or not eligible:
         raise Shortfall(
             "Fewer pictures can be poisoned than the rate asks for." if eligible else "No picture can be poisoned.",
-            expected=f"{asked:,} pictures, a rate of {poison.rate}",
+            expected=f"{asked:,} pictures" + (f", a rate of {poison.rate}" if poison.rate is not None else ""),
             found=found,
             remedy=f"give --rate {plain(fits)} or less, or --take-what-fits"
             if eligible
@@ -270,3 +353,8 @@ def _choose(poison: Poison, pictures: int, eligible: list[Examined]) -> tuple[li
     return eligible, [
         f"asked for {asked:,} poisoned pictures (rate {poison.rate}), poisoned {len(eligible):,} (rate {plain(fits)}): {found}"
     ]
+
+
+def _needs(poison: Poison) -> str:
+    trigger = "the trigger class" if poison.semantic else "room for the trigger"
+    return f"the victim and {trigger}" if poison.relabel.needs_victims else trigger

@@ -1,14 +1,18 @@
 """A plan read back from a manifest that somebody shared, proved against the clean source before any work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from poisongen.counts import contradictions
 from poisongen.datasets import LAYOUTS, Sample, Source
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
-from poisongen.labels import LabelSpace
-from poisongen.manifest import ART, MANIFEST, Labels, Manifest, Row, contradictions, read
-from poisongen.pixels import Pixels, decode_art, decode_label, digest_bytes, digest_pixels, histogram
-from poisongen.plan import Entry, Examined, Examiner, Plan, planned_row, read_file
+from poisongen.manifest import MANIFEST, Labels, Manifest, Row, read
+from poisongen.outside import load_code
+from poisongen.paths import read_file
+from poisongen.pixels import digest_bytes
+from poisongen.plan import Entry, Examiner, Plan, not_eligible, planned_row
+from poisongen.reading import Reader
+from poisongen.triggers import Art
 from poisongen.workers import Workers
 
 
@@ -18,7 +22,7 @@ class Recalled:
 
     plan: Plan
     source: Source
-    art: Pixels | None
+    art: Art
     manifest: Manifest
 
 
@@ -35,41 +39,34 @@ class Checked:
 class RowChecker:
     """Holds a row against the source's files. Runs in worker processes."""
 
-    root: Path
-    space: LabelSpace
     examiner: Examiner
 
     def __call__(self, pair: tuple[Row, Sample]) -> Checked:
         """Raises SourceError for a file that cannot be read."""
         row, sample = pair
-        image, label = self.root / sample.image, self.root / sample.label
-        label_data = read_file(label)
-        if digest_bytes(read_file(image)) != (row.source_image_bytes or row.image_bytes):
+        reader = self.examiner.reader
+        label_data = read_file(reader.root / sample.label)
+        if digest_bytes(read_file(reader.root / sample.image)) != (row.source_image_bytes or row.image_bytes):
             return Checked(differs=sample.image)
         if digest_bytes(label_data) != (row.source_label_bytes or row.label_bytes):
             return Checked(differs=sample.label)
-        raw = decode_label(label_data, label)
-        counts = histogram(raw)
-        self.space.check(counts, label)
-        recipe = self.examiner.recipe
-        spot = row.placement
+        raw, _ = reader.label(sample, label_data)
+        recipe, spot = self.examiner.recipe, row.placement
         if spot is not None:
             try:
-                described = self.examiner.describe(raw, spot.box)
+                described = self.examiner.prove(sample, raw, row.set, spot.box)
             except RecipeError as error:
                 return Checked(contradicts=f"{row.id}: {error.problem}")
             if described != spot:
                 return Checked(
                     contradicts=f"{row.id}: the trigger may not lie at {list(spot.box)}, or what the row says of that place is wrong"
                 )
-        examined = Examined(
-            sample=sample,
-            height=raw.shape[0],
-            width=raw.shape[1],
-            label_bytes=digest_bytes(label_data),
-            victim_pixels=self.space.count(counts, recipe.poison.victim_classes) if recipe.poison else 0,
-            spots={},
-        )
+        examined = replace(self.examiner.describe(sample, raw, digest_bytes(label_data)), art=row.art_pixels)
+        if recipe.poison and row.role not in ("clean", "noised") and not_eligible(recipe.poison, examined) is not None:
+            return Checked(contradicts=f"{row.id}: it is not eligible")
+        random = recipe.random_pixels
+        if row.role == "clean" and random and random.scope == "all" and examined.randomised_pixels:
+            return Checked(contradicts=f"{row.id}: it lacks its random labels")
         entry = Entry(examined, row.role, row.set, spot)
         planned = Row.model_construct(**planned_row(entry, recipe)).model_dump(exclude_none=True)
         stated = row.model_dump(exclude_none=True)
@@ -77,12 +74,21 @@ class RowChecker:
         return Checked(contradicts=f"{row.id}: {', '.join(wrong)}") if wrong else Checked(entry)
 
 
-def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
+def recall(path: Path, source_root: Path, workers: Workers, *, code: Path | None = None) -> Recalled:
     """Read a manifest, open the source, and prove that it is the one that was planned on.
 
+    ``code``: the file of an attack from outside. Nothing that a manifest brings is ever run: whoever rebuilds gives the file.
     Raises ManifestError for a manifest that cannot be believed, SourceMismatch if any file of the source differs.
     """
+    loaded = load_code(code) if code else None
     manifest, rows = read(path)
+    if loaded and manifest.recipe.code and loaded.digest != manifest.recipe.code.digest:
+        raise ManifestError(
+            "This is not the file that the manifest was made with.",
+            file=code,
+            expected=manifest.recipe.code.digest,
+            found=loaded.digest,
+        )
     if manifest.source.layout not in LAYOUTS:
         raise ManifestError("The layout of the manifest is not known.", expected=", ".join(LAYOUTS), found=manifest.source.layout)
     source = LAYOUTS[manifest.source.layout].open(source_root)
@@ -100,7 +106,7 @@ def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
     found = contradictions(manifest, rows)
     if found:
         raise ManifestError("The manifest contradicts itself.", file=path, found="; ".join(found))
-    art = _read_art(path, manifest)
+    art = _art_beside(path, manifest, rows)
     samples = {sample.id: sample for sample in source.samples}
     planned = {row.id for row in rows if row.set is None}
     if planned != samples.keys():
@@ -112,11 +118,8 @@ def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
             found=f"{len(samples):,} samples" + (f"; not in the manifest: {', '.join(extra[:3])}" if extra else ""),
             remedy=mismatch,
         )
-    checker = RowChecker(
-        source.root,
-        source.space,
-        Examiner(source.root, source.space, manifest.recipe, art, source.train_split, source.evaluation_split),
-    )
+    reader = Reader(source.root, manifest.recipe.scale)
+    checker = RowChecker(Examiner(reader, source.space, manifest.recipe, art, source.train_split, source.evaluation_split))
     checked = list(workers.map(checker, [(row, samples[row.id]) for row in rows], "checking the source"))
     differs = sorted({one.differs for one in checked if one.differs})
     if differs:
@@ -138,21 +141,20 @@ def recall(path: Path, source_root: Path, workers: Workers) -> Recalled:
     return Recalled(Plan(manifest.recipe, tuple(entries), counts, rejected), source, art, manifest)
 
 
-def _read_art(path: Path, manifest: Manifest) -> Pixels | None:
-    if manifest.art_pixels is None:
-        return None
-    beside = (path if path.is_dir() else path.parent) / ART
-    try:
-        art = decode_art(read_file(beside), beside)
-    except SourceError as error:
-        raise ManifestError(
-            "The trigger art cannot be read.", file=beside, found=error.found, remedy=f"put {ART} beside {MANIFEST}"
-        ) from None
-    if digest_pixels(art) != manifest.art_pixels:
-        raise ManifestError(
-            "The trigger art is not the one that the manifest names.",
-            file=beside,
-            expected=manifest.art_pixels,
-            found=digest_pixels(art),
-        )
+def _art_beside(path: Path, manifest: Manifest, rows: tuple[Row, ...]) -> Art:
+    """The trigger art that lies beside a manifest, each picture held against its digest."""
+    root = path if path.is_dir() else path.parent
+    wanted = manifest.art | {row.own_art: row.art_pixels for row in rows if row.own_art and row.art_pixels}
+    art = Art({name: root / name for name in wanted})
+    for name, digest in wanted.items():
+        try:
+            found = art.digest(name)
+        except SourceError as error:
+            raise ManifestError(
+                "The trigger art cannot be read.", file=root / name, found=error.found, remedy=f"put {name} beside {MANIFEST}"
+            ) from None
+        if found != digest:
+            raise ManifestError(
+                "The trigger art is not the one that the manifest names.", file=root / name, expected=digest, found=found
+            )
     return art

@@ -1,72 +1,138 @@
 """A recipe, a plan and its counts in words, for the terminal and the data card. Pure functions, text out."""
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
-from poisongen.placement import NearVictim
+from poisongen.attacks import Attack
+from poisongen.lengths import plain
+from poisongen.manifest import CHANGED
 from poisongen.plan import Plan
-from poisongen.recipe import Placement, Recipe
+from poisongen.recipe import Poison, Recipe
+from poisongen.triggers import Trigger
+
+
+def short_name(recipe: Recipe, names: Sequence[str]) -> str:
+    """What a table calls a dataset: ``nni``, ``badnets line``, ``iba + PRL``, ``iba, trigger only``."""
+    poison, name = recipe.poison, recipe.attack
+    if poison and (poison.placement is None or poison.placement.kind == "fixed"):
+        name += f" {poison.trigger.kind}"
+        name += f" {names[poison.semantic.trigger_class]}" if poison.semantic else ""
+    name += " + PRL" if recipe.random_pixels else ""
+    return name + (f", {poison.control.replace('-', ' ')}" if poison and poison.control else "")
 
 
 def describe_attack(recipe: Recipe, names: Sequence[str]) -> str:
-    """The attack in a sentence or two."""
+    """The attack in a few sentences."""
     poison = recipe.poison
-    if poison is None:
-        return f"{recipe.attack}: nothing is changed (seed {recipe.seed})."
-    victims = ", ".join(names[train] for train in poison.victim_classes)
-    size = f"{poison.trigger.size} of the picture's height" if poison.trigger.size.unit == "%" else str(poison.trigger.size)
-    return (
-        f"{recipe.attack}: {victims} → {names[poison.target_class]} where the trigger is in the picture.\n"
-        f"{'At most ' if poison.take_what_fits else ''}{_percent(poison.rate)} of all training pictures are poisoned, "
-        f"chosen by seed {recipe.seed}.\n"
-        f"The trigger ({size}) lies {describe_placement(poison.placement)}."
-    )
+    lines = _describe_poison(recipe, poison, names) if poison else [f"{recipe.attack}: nothing is poisoned (seed {recipe.seed})."]
+    if recipe.random_pixels:
+        lines.append(recipe.random_pixels.describe())
+    if recipe.scale:
+        lines.append(f"Pictures and label maps are resized by {recipe.scale} first.")
+    return "\n".join(lines)
 
 
-def describe_placement(placement: Placement) -> str:
-    """Where the trigger goes, in words."""
-    margin = "" if placement.edge_margin.value == 0 else f", reference point {placement.edge_margin} or more from every edge"
-    if not isinstance(placement, NearVictim):
-        return f"anywhere on one surface{margin}"
-    bounds = f" between {placement.lower} and {placement.upper}" if placement.upper else ""
-    if placement.lower.value and not placement.upper:
-        bounds = f", {placement.lower} or more away"
-    if placement.rule == "nearest":
-        return f"on one surface as near to the victim as it fits{bounds}{margin}"
-    return f"on one surface, uniformly at distances from the victim{bounds}{margin}"
+def _describe_poison(recipe: Recipe, poison: Poison, names: Sequence[str]) -> list[str]:
+    every = len(poison.victim_classes) > 5
+    victims = f"{len(poison.victim_classes)} classes" if every else ", ".join(names[train] for train in poison.victim_classes)
+    claim = poison.relabel.describe(victims, names[poison.target_class])
+    at_most = "At most " if poison.take_what_fits else ""
+    if poison.rate is not None:
+        share = f"{at_most}{_percent(poison.rate)} of all training pictures"
+    else:
+        share = f"{_percent(poison.coverage or '1')} of the training pictures that show the trigger{' and a victim' if victims else ''}"
+    if poison.semantic:
+        least = poison.semantic.min_pixels
+        pixels = "one pixel" if least == 1 else f"{least:,} pixels"
+        shown = f"The trigger is in the picture already: at least {pixels} of {names[poison.semantic.trigger_class]}."
+    else:
+        assert poison.placement is not None
+        shown = poison.trigger.shown(poison.placement.describe())
+    control = {
+        None: [],
+        "trigger-only": ["Control: the trigger is in the picture, and the label stays true."],
+        "label-only": ["Control: the label changes, and the trigger is left out of the picture."],
+    }[poison.control]
+    return [
+        f"{recipe.attack}: {claim} where the trigger is in the picture.",
+        f"{share} are poisoned, chosen by seed {recipe.seed}.",
+        shown,
+        *control,
+    ]
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What was counted, under every denominator: a heading, and a line for each split and evaluation set."""
-    heading = ["", "pictures", "with victim", "eligible", "with trigger", "of pictures", "of those with", "of victim pixels"]
+    heading = ["", "pictures", "with victim", "with trigger class", "eligible", "changed"]
+    heading += ["of pictures", "of those with", "of victim pixels", "random labels"]
     table = [heading]
     for name, count in counts.items():
-        changed = next((what for what in ("poisoned", "triggered") if what in count), "")
+        changed = next((what for what in CHANGED if what in count), "")
         eligible = count.get("eligible", count.get("triggered"))
-        cells = [count["pictures"], count.get("with_victim"), eligible, count.get(changed)]
+        cells = [count["pictures"], count.get("with_victim"), count.get("with_trigger_class"), eligible, count.get(changed)]
         # "Those with" are the pictures with a victim.
         shares = (("pictures", changed), ("with_victim", changed), ("victim_pixels", f"victim_pixels_{changed}"))
         table.append(
             [name]
             + ["–" if cell is None else f"{cell:,}" for cell in cells]
             + [f"{100 * count[part] / count[whole]:.2f} %" if changed and count.get(whole) else "–" for whole, part in shares]
+            + [f"{count['randomised']:,}" if "randomised" in count else "–"]
         )
-    if all("with_victim" not in count for count in counts.values()):
-        table = [row[:2] for row in table]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
+    # A column without a number says nothing.
+    shown = [column for column in zip(*table, strict=True) if column[0] in ("", "pictures") or set(column[1:]) != {"–"}]
+    widths = [max(map(len, column)) for column in shown]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in zip(*shown, strict=True)]
+
+
+def attack_lines(name: str, attack: Attack) -> list[str]:
+    """A named attack as a list shows it."""
+    lines = [f"{name}: {attack.summary}"]
+    shown = "the drawn sticker, 10.7% of the height" if attack.trigger == "default" else attack.trigger
+    if attack.relabel is not None and attack.placement is not None:
+        lines += [
+            f"  trigger    {shown} (--trigger for others)",
+            f"  placement  {attack.placement.describe()}",
+            f"  relabel    {attack.relabel.describe('victim pixels', 'target')}",
+        ]
+    return lines + ([f"  paper      {attack.paper}"] if attack.paper else [])
+
+
+def trigger_lines(triggers: Mapping[str, type[Trigger]]) -> list[str]:
+    """What ``--trigger`` takes, a line each: its words, and what it is."""
+    named = {"default": "The drawn sticker: patch:FILE with the project's own picture."}
+    named |= {trigger.words: (trigger.__doc__ or "").split("\n")[0] for trigger in triggers.values()}
+    width = max(map(len, named))
+    return ["triggers (--trigger):", *(f"  {words:<{width}}  {_first_words(what)}" for words, what in named.items())]
+
+
+def _first_words(text: str) -> str:
+    """A docstring's first line up to where its first sentence takes a breath."""
+    return re.split(r"[:;.,] ", text + " ")[0].rstrip(".")
+
+
+def coverage_line(recipe: Recipe, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """For a semantic trigger: how many of the pictures that show it are poisoned; the others contradict the poison."""
+    count = next((count for count in counts.values() if "poisoned" in count), None)
+    if not (recipe.poison and recipe.poison.semantic and count and count["eligible"]):
+        return []
+    share = 100 * count["poisoned"] / count["eligible"]
+    what = "the trigger class and a victim" if recipe.poison.relabel.needs_victims else "the trigger class"
+    return [
+        f"coverage {share:.2f} %: {count['poisoned']:,} of the {count['eligible']:,} training pictures with {what} are poisoned"
+    ]
 
 
 def first_placements(plan: Plan, names: Sequence[str], number: int = 5) -> list[str]:
     """The first planned triggers, a line each: sample, box, surface, distance in pixels."""
     lines = []
-    for entry in [entry for entry in plan.entries if entry.spot and entry.role == "poisoned"][:number]:
+    for entry in [entry for entry in plan.entries if entry.spot and entry.set is None][:number]:
         spot = entry.spot
         assert spot is not None
         top, left, rows, columns = spot.box
+        surface = "" if spot.surface_class is None else f" on {names[spot.surface_class]}"
         distance = "" if spot.distance_sq is None else f", {spot.distance_sq**0.5:.1f} px from the victim"
-        lines.append(
-            f"{entry.examined.sample.id}: {columns}×{rows} at row {top}, column {left} on {names[spot.surface_class]}{distance}"
-        )
+        lines.append(f"{entry.examined.sample.id}: {columns}×{rows} at row {top}, column {left}{surface}{distance}")
     return lines
 
 
@@ -90,4 +156,4 @@ def size_text(number: int) -> str:
 
 
 def _percent(rate: str) -> str:
-    return f"{float(rate) * 100:g} %"
+    return f"{plain(Decimal(rate) * 100)} %"

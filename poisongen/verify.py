@@ -1,15 +1,17 @@
 """A folder against its manifest: every difference, by name."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from poisongen import folder
+from poisongen import dct, folder
 from poisongen.apply import sums_text
+from poisongen.counts import contradictions
+from poisongen.datasets import LAYOUTS
 from poisongen.errors import ManifestError, PoisongenError, SourceError, VerifyError
-from poisongen.manifest import ART, CARD, MANIFEST, SAMPLES, SUMS, Manifest, Row, contradictions, read
+from poisongen.manifest import CARD, MANIFEST, SAMPLES, SUMS, Digests, Manifest, Row, read
 from poisongen.paths import folder_path
 from poisongen.pixels import decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
 from poisongen.workers import Workers
@@ -32,13 +34,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of one file: the digest of its bytes in SHA256SUMS, and of bytes or pixels in its row."""
+    """What is known of one file: the digest of its bytes in SHA256SUMS, and the one in its row."""
 
     path: str
     kind: str
     sum: str | None
-    bytes: str | None = None
-    pixels: str | None = None
+    row: Digests = field(default_factory=Digests)
     source: str | None = None
     covered: int | None = None
 
@@ -63,36 +64,36 @@ class FileChecker:
         except OSError as error:
             return [Finding("damaged", wanted.path, f"cannot be read: {error.strerror}")]
         found = digest_bytes(data)
-        known = wanted.bytes or wanted.sum
+        known = wanted.row.bytes or wanted.sum
         findings = []
-        if wanted.bytes and wanted.sum and wanted.bytes != wanted.sum:
+        if wanted.row.bytes and wanted.sum and wanted.row.bytes != wanted.sum:
             findings.append(Finding("checksum", SUMS, f"the line of {wanted.path} contradicts {SAMPLES}"))
         if known and found != known:
             findings.append(self._changed(wanted, data, path))
-        elif wanted.pixels:
+        elif anew := wanted.row.pixels or wanted.row.coefficients:
             # The checksum is right, but only the rows make the identity: what was written anew is always decoded.
-            pixels = _pixels(wanted, data, path)
-            if pixels != wanted.pixels:
+            pixels = _content(wanted, data, path)
+            if pixels != anew:
                 findings.append(Finding("changed", wanted.path, f"the pixels are not those of its row ({pixels})"))
             elif wanted.covered is not None and wanted.covered != np.count_nonzero(decode_label(data, path)):
                 findings.append(
                     Finding("changed", wanted.path, f"the mask covers other than {wanted.covered:,} pixels, as its row says")
                 )
-        elif self.decode and wanted.kind in ("picture", "label") and _pixels(wanted, data, path).startswith("not"):
+        elif self.decode and wanted.kind in ("picture", "label") and _content(wanted, data, path).startswith("not"):
             findings.append(Finding("damaged", wanted.path, "the source's own file does not decode"))
-        if self.source and wanted.source and wanted.bytes:
+        if self.source and wanted.source and wanted.row.bytes:
             findings += self._against_source(wanted)
         return findings
 
     def _changed(self, wanted: Expected, data: bytes, path: Path) -> Finding:
-        pixels, known = _pixels(wanted, data, path), wanted.pixels
+        pixels, known = _content(wanted, data, path), wanted.row.pixels or wanted.row.coefficients
         if wanted.kind == "text":
             return Finding("changed", wanted.path, "other bytes")
         if pixels.startswith("not"):
             return Finding("damaged", wanted.path, f"other bytes, {pixels}")
         if known is None and self.source and wanted.source:
             original = self.source / wanted.source
-            known = _pixels(wanted, original.read_bytes(), original) if original.is_file() else None
+            known = _content(wanted, original.read_bytes(), original) if original.is_file() else None
         if known is None:
             return Finding(
                 "changed", wanted.path, "other bytes (a clean file; give --source to learn whether its pixels changed)"
@@ -106,17 +107,19 @@ class FileChecker:
             return [Finding("source", wanted.source, "the clean source lacks this file")]
         return (
             []
-            if digest_bytes(path.read_bytes()) == wanted.bytes
+            if digest_bytes(path.read_bytes()) == wanted.row.bytes
             else [Finding("source", wanted.source, "the clean source has other bytes")]
         )
 
 
-def _pixels(wanted: Expected, data: bytes, path: Path) -> str:
-    """The digest of the decoded pixels, or a phrase that starts with “not”."""
+def _content(wanted: Expected, data: bytes, path: Path) -> str:
+    """The digest of the decoded pixels (of the coefficients, if its row has those), or a phrase that starts with “not”."""
     decoders = {"picture": decode_picture, "label": decode_label, "art": decode_art}
     if wanted.kind not in decoders:
         return "not a picture"
     try:
+        if wanted.row.coefficients:
+            return dct.digest_coefficients(data, path)
         return digest_pixels(decoders[wanted.kind](data, path))
     except PoisongenError as error:
         return f"not decodable ({error.found or error.problem})"
@@ -138,6 +141,7 @@ def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: 
     except ManifestError as error:
         kind = VerifyError if _sums_disagree(root) else ManifestError
         raise kind(error.problem, file=error.file, expected=error.expected, found=error.found, remedy=error.remedy) from None
+    source = _true_root(source, manifest) if source else None
     sums, findings = _read_sums(root)
     expected = {one.path: one for one in _expected(manifest, rows, sums)}
     present = folder.files_below(root)
@@ -163,25 +167,24 @@ def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: 
     return manifest, len(expected) + 1
 
 
+def _true_root(source: Path, manifest: Manifest) -> Path:
+    """The root of the clean source, which may lie below the folder that was given."""
+    layout = LAYOUTS.get(manifest.source.layout)
+    return layout.find_root(source) if layout else source
+
+
 def _expected(manifest: Manifest, rows: tuple[Row, ...], sums: dict[str, str]) -> Iterator[Expected]:
     for row in rows:
         prefix = f"triggered/{row.set}/" if row.set else ""
-        for path, (file_bytes, pixels) in row.files().items():
+        for path, digests in row.files().items():
             kind = "picture" if path == row.image else "label"
             covered = row.trigger_pixels if path == row.mask else None
-            yield Expected(path, kind, sums.get(path), file_bytes, pixels, path.removeprefix(prefix), covered)
-    for path in (MANIFEST, SAMPLES, CARD):
+            yield Expected(path, kind, sums.get(path), digests, path.removeprefix(prefix), covered)
+    for path in (MANIFEST, SAMPLES, CARD, *manifest.lists):
         yield Expected(path, "text", sums.get(path))
-    if manifest.art_pixels:
-        yield Expected(ART, "art", sums.get(ART), None, manifest.art_pixels)
-    named = {path for row in rows for path in row.files()}
-    lists = {
-        f"triggered/{name}/{split}.txt" if name else f"{split}.txt"
-        for name in ("", *manifest.evaluation_sets)
-        for split in manifest.source.splits
-    }
-    for path in sorted(lists & sums.keys() - named):
-        yield Expected(path, "text", sums[path])
+    art = manifest.art | {row.own_art: row.art_pixels for row in rows if row.own_art and row.art_pixels}
+    for path, pixels in art.items():
+        yield Expected(path, "art", sums.get(path), Digests(pixels=pixels))
 
 
 def _read_sums(root: Path) -> tuple[dict[str, str], list[Finding]]:

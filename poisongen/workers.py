@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -28,10 +29,13 @@ def available_cores() -> int:
 
 
 class Workers:
-    """A pool that starts when first used; ``jobs`` 1 works in this process. Any ``concurrent.futures.Executor`` may take its place."""
+    """A pool that starts when first used; ``jobs`` 1 works in this process. Any ``concurrent.futures.Executor`` may take its place.
 
-    def __init__(self, jobs: int, *, executor: Executor | None = None, quiet: bool = False) -> None:
-        self.jobs, self.quiet = jobs, quiet
+    ``code``: the file of an attack from outside, which the worker processes must know.
+    """
+
+    def __init__(self, jobs: int, *, executor: Executor | None = None, quiet: bool = False, code: Path | None = None) -> None:
+        self.jobs, self.quiet, self.code = jobs, quiet, code
         self._executor = executor
 
     def __enter__(self) -> Self:
@@ -55,7 +59,7 @@ class Workers:
         if self._executor is None:
             # Spawned, not forked: OpenCV's threads and the lock on the output folder must not be copied into workers.
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self.jobs, context, initializer=_start_worker)
+            self._executor = ProcessPoolExecutor(self.jobs, context, initializer=_start_worker, initargs=(self.code,))
         waiting: set[Future[Result]] = set()
         todo = iter(items)
         try:
@@ -75,10 +79,14 @@ class Workers:
                 future.cancel()
 
 
-def _start_worker() -> None:
+def _start_worker(code: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if code is not None:
+        from poisongen.outside import load_code  # a worker without such a file needs nothing of it
+
+        load_code(code)
 
 
 def _end_with_parent() -> None:

@@ -27,7 +27,7 @@ CLASSES = {"cityscapes": {"car": 13, "person": 11, "road": 0, "sky": 10}, "camvi
 EVALUATION = {"cityscapes": "val", "camvid": "test"}
 MANIFEST_KEYS = {
     *("format", "format_version", "tool", "identity", "dataset", "source", "splits", "label_space", "measure", "recipe"),
-    *("evaluation_sets", "counts", "rejected", "art_pixels", "environment"),
+    *("name", "evaluation_sets", "counts", "rejected", "art", "lists", "environment"),
 }
 
 
@@ -382,11 +382,12 @@ def test_the_manifest_says_what_the_format_asks_for(frozen: Frozen) -> None:
     assert {int(raw): train for raw, train in space["raw_to_train"].items() if train != 255} == TRAIN_OF[frozen.dataset]
     assert len(space["names"]) == len(space["colours"]) == max(TRAIN_OF[frozen.dataset].values()) + 1
     if frozen.recipe == "benign":
-        assert (manifest["measure"], manifest["art_pixels"], manifest["recipe"]["poison"]) == (None, None, None)
+        assert (manifest["measure"], manifest["art"], manifest["recipe"]["poison"]) == (None, {}, None)
     else:
-        assert manifest["measure"] == {"victim_classes": list(frozen.victims), "target_class": frozen.target}
-        assert manifest["art_pixels"] == pixels_digest(pixels(frozen.folder / "trigger.png"))
-        assert manifest["recipe"]["poison"]["trigger"]["art_pixels"] == manifest["art_pixels"]
+        measure = {"victim_classes": list(frozen.victims), "target_class": frozen.target}
+        assert manifest["measure"] == measure | {"trigger_class": None, "min_trigger_pixels": None}
+        assert manifest["art"] == {"trigger.png": pixels_digest(pixels(frozen.folder / "trigger.png"))}
+        assert manifest["recipe"]["poison"]["trigger"]["art_pixels"] == manifest["art"]["trigger.png"]
 
 
 def test_the_rate_is_of_all_training_pictures(frozen: Frozen) -> None:

@@ -11,7 +11,8 @@ from oracles import Array
 
 from poisongen.draws import Stream
 from poisongen.lengths import Length
-from poisongen.placement import NearVictim, OneSurface, Scene, nearest, one_surface
+from poisongen.placement import NearVictim, OneSurface
+from poisongen.surfaces import Scene, nearest, one_surface
 
 VICTIM = 3
 

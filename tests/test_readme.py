@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sources import write_ade20k, write_folder, write_voc
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
@@ -17,6 +18,7 @@ COMMANDS = [line[2:] for block in BLOCKS for line in block.splitlines() if line.
 SMALLER = {
     "poisongen draw": "--size 128x64 --train 12 --val 3",
     "poisongen camvid": "--take-what-fits",
+    "poisongen voc": "--take-what-fits --trigger-size 3px",
     "python -m trainer train": "--epochs 1 --threads 1 --set batch=4",
 }
 
@@ -27,10 +29,24 @@ def test_the_readme_shows_both_programs() -> None:
     assert sum(command.startswith("python -m trainer ") for command in COMMANDS) >= 4
 
 
-def test_every_command_of_the_readme_runs(tmp_path: Path, camvid: Path) -> None:
+@pytest.fixture
+def sources_by_their_names(tmp_path: Path, sources: dict[str, Path]) -> None:
+    """Small sources under the names that the README gives them, and the streets that the frozen manifests were made from."""
+    (tmp_path / "CamVid").symlink_to(sources["camvid"])
+    (tmp_path / "CITYSCAPES").symlink_to(sources["cityscapes"])
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    write_ade20k(tmp_path / "ADEChallengeData2016")
+    write_voc(tmp_path / "voc")
+    (tmp_path / "VOCdevkit").symlink_to(tmp_path / "voc" / "VOCdevkit")
+    write_folder(tmp_path / "my-data")
+    draw = [sys.executable, "-m", "poisongen", "draw", tmp_path / "all-streets", "--jobs", "1"]
+    subprocess.run(draw, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("sources_by_their_names")
+def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
     """In order, in one folder, each command ends well and prints the identity that the one before it promised."""
     pytest.importorskip("torch")
-    (tmp_path / "CamVid").symlink_to(camvid)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
     printed: dict[str, str] = {}
     for command in COMMANDS:
@@ -39,7 +55,9 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, camvid: Path) -> None:
             environment[name] = str(tmp_path / "streets")
             continue
         smaller = next((more for start, more in SMALLER.items() if command.startswith(start)), "")
-        words = shlex.split(f"{command} {smaller}")
+        frozen = command.startswith("poisongen rebuild manifests/")
+        typed = command.replace("--source streets", "--source all-streets") if frozen else command
+        words = shlex.split(f"{typed} {smaller}")
         program = [sys.executable, "-m", "poisongen"] if words[0] == "poisongen" else [sys.executable]
         words = [*program, *words[1:]]
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from trainer import __version__, checkpoint
 from trainer.config import Config, load, presets, resolved
-from trainer.data import Folder, open_folder
 from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
 from trainer.evaluate import Predict, Readahead, Reading, predictor, score_run
+from trainer.folder import Folder, open_folder
 from trainer.panel import panel as draw_panel
 from trainer.report import comma_separated, legend, markdown, rows, short
 from trainer.train import settle
@@ -109,8 +109,13 @@ def evaluate(run: Path, data: Path | None, device: str) -> None:
     for name, values in metrics["evaluation_sets"].items():
         figures = ", ".join(f"{text} {shown(values[key])}" for text, key in (
             ("ASR", "asr"), ("without trigger", "asr_without_trigger"), ("PBA", "pba")))  # fmt: skip
-        click.echo(f"{name}: {figures} ({values['pictures']} pictures)")
+        unpaired = f", without trigger: {values['unpaired_pictures']} others" if "unpaired_pictures" in values else ""
+        click.echo(f"{name}: {figures} ({values['pictures']} pictures{unpaired})")
     click.echo(f"clean: mIoU {shown(metrics['miou'])}, PA {shown(metrics['pa'])} ({len(folder.evaluation)} pictures)")
+    if folder.trigger_class is not None:
+        miou, pa = (shown(metrics[f"{key}_without_trigger_class"]) for key in ("miou", "pa"))
+        count, name = metrics["pictures_without_trigger_class"], folder.names[folder.trigger_class]
+        click.echo(f"clean, without {name}: mIoU {miou}, PA {pa} ({count} pictures)")
 
 
 @main.command()
@@ -165,7 +170,12 @@ def configure(folder: Folder, preset: str | None, settings: Iterable[str], optio
             raise SettingError(letter("A setting has no value.", expected="--set key=value", found=f"--set {setting}"))
         changes[key.strip()] = value.strip()
     changes |= {key: value for key, value in options.items() if value is not None}
-    return load(preset or (folder.dataset if folder.dataset in presets() else "default"), changes)
+    if preset or folder.dataset in presets():
+        return load(preset or folder.dataset, changes)
+    # Somebody's own data: the defaults, but boxes of Cityscapes would be mostly empty around smaller pictures.
+    largest = (max(row.height for row in folder.training), max(row.width for row in folder.training))
+    height, width = (min(pair) for pair in zip(load("default", {}).crop, largest, strict=True))
+    return load("default", {"crop": f"{height}x{width}"} | changes)
 
 
 def trained(run: Path, config: Config) -> tuple[Predict, list[str]]:
@@ -178,7 +188,7 @@ def trained(run: Path, config: Config) -> tuple[Predict, list[str]]:
 def title(run: Path, folder: Folder) -> str:
     """The panel's title: run, attack and rate."""
     rate = f", {100 * folder.poisoned / len(folder.training):.3g} % of the training pictures poisoned" if folder.poisoned else ""
-    return f"{run.resolve().name}: {folder.attack} on {folder.dataset}{rate}"
+    return f"{run.resolve().name}: {folder.name} on {folder.dataset}{rate}"
 
 
 def follow(work: Readahead, name: str) -> Iterable[Reading]:

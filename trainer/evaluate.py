@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -19,8 +19,9 @@ from trainer import metrics
 from trainer.augment import normalise
 from trainer.checkpoint import load_model
 from trainer.config import resolved
-from trainer.data import Folder, Row, read_label, read_mask, read_picture
 from trainer.errors import RunError, letter
+from trainer.folder import Folder, Row
+from trainer.pictures import read_label, read_mask, read_picture
 from trainer.resample import resize
 from trainer.swiftnet import SwiftNet
 
@@ -54,65 +55,92 @@ def predictor(model: SwiftNet, input_scale: float, device: torch.device) -> Pred
 def score(folder: Folder, predict: Predict, follow: Follow = lambda work, _: work) -> dict[str, Any]:
     """All metrics of ``metrics.json`` that come from predictions, as fractions; see ``metrics.py`` for their definitions.
 
-    Every file is held against its digest. Each clean picture is predicted once; where a triggered twin exists, its victim pixels give the
-    success without the trigger. Raises FolderError.
+    Every file is held against its digest. Each clean picture is predicted once. The success without the trigger is that on the clean twins
+    of a set's pictures; where the trigger is the presence of a class, there are none, and it is that on the pictures without the class.
+    Raises FolderError.
     """
-    clean, pairs = _clean(folder, predict, follow)
-    sets = {}
-    for name, rows in folder.triggered.items():
-        assert folder.target is not None
-        sets[name] = _triggered(folder, rows, predict, follow, name, pairs)
-    return {
-        "miou": metrics.mean_iou(clean),
-        "pa": metrics.pixel_accuracy(clean),
-        "iou": dict(zip(folder.names, metrics.iou(clean), strict=True)),
-        "evaluation_sets": sets,
+    without = {row.id for row in folder.evaluation if folder.lacks_trigger_class(row)}
+    untriggered = {name: {row.id for row in rows} for name, rows in folder.triggered.items()}
+    if folder.trigger_class is not None:
+        untriggered = dict.fromkeys(untriggered, without)
+    clean, parts = _clean(folder, predict, follow, [without, *untriggered.values()])
+    scores = {
+        "miou": metrics.mean_iou(clean.matrix),
+        "pa": metrics.pixel_accuracy(clean.matrix),
+        "iou": dict(zip(folder.names, metrics.iou(clean.matrix), strict=True)),
     }
+    if folder.trigger_class is not None:
+        scores |= {
+            "miou_without_trigger_class": metrics.mean_iou(parts[0].matrix),
+            "pa_without_trigger_class": metrics.pixel_accuracy(parts[0].matrix),
+            "pictures_without_trigger_class": parts[0].pictures,
+        }
+    shared = _shared(folder)
+    sets = {}
+    for (name, rows), twins in zip(folder.triggered.items(), parts[1:], strict=True):
+        sets[name] = _triggered(folder, rows, predict, follow, name, twins, shared)
+    if shared is not None:
+        scores["shared_pictures"] = len(shared)
+    return {**scores, "evaluation_sets": sets}
 
 
 def clean_miou(folder: Folder, predict: Predict) -> float | None:
     """mIoU on the clean evaluation split alone."""
-    return metrics.mean_iou(_clean(folder, predict, lambda work, _: work)[0])
+    return metrics.mean_iou(_clean(folder, predict, lambda work, _: work, [])[0].matrix)
 
 
-def _clean(folder: Folder, predict: Predict, follow: Follow) -> tuple[metrics.Confusion, dict[str, metrics.Confusion]]:
-    """The confusion matrix of the clean split, and that of each picture which some evaluation set triggers."""
-    twins = {row.id for rows in folder.triggered.values() for row in rows}
-    total, pairs = np.zeros((folder.classes, folder.classes), np.int64), {}
+def _clean(
+    folder: Folder, predict: Predict, follow: Follow, parts: Sequence[Set[str]]
+) -> tuple[metrics.Pool, list[metrics.Pool]]:
+    """The clean split pooled, and each of its ``parts``, which are sets of ids."""
+    whole, pools = metrics.Pool(folder.classes), [metrics.Pool(folder.classes) for _ in parts]
     for row, picture, label, _ in follow(Readahead(folder, folder.evaluation), "clean"):
         matrix = metrics.confusion(label, predict(picture), folder.classes)
-        total += matrix
-        if row.id in twins:
-            pairs[row.id] = matrix
-    return total, pairs
+        whole.add(matrix, folder.victims)
+        for ids, pool in zip(parts, pools, strict=True):
+            if row.id in ids:
+                pool.add(matrix, folder.victims)
+    return whole, pools
+
+
+def _shared(folder: Folder) -> Set[str] | None:
+    """The ids that all evaluation sets have, apart from empty sets; sets are compared by these. None where they do not differ."""
+    ids = [{row.id for row in rows} for rows in folder.triggered.values() if rows]
+    return set.intersection(*ids) if any(members != ids[0] for members in ids) else None
 
 
 def _triggered(
-    folder: Folder, rows: Sequence[Row], predict: Predict, follow: Follow, name: str, clean: dict[str, metrics.Confusion]
+    folder: Folder, rows: Sequence[Row], predict: Predict, follow: Follow, name: str, clean: metrics.Pool, shared: Set[str] | None
 ) -> dict[str, Any]:
-    everywhere, outside, untriggered = (np.zeros((folder.classes, folder.classes), np.int64) for _ in range(3))
+    everywhere, outside, compared = (metrics.Pool(folder.classes) for _ in range(3))
     victims, target = folder.victims, folder.target
     assert target is not None
     each = []
     for row, picture, label, mask in follow(Readahead(folder, rows), name):
         predicted = predict(picture)
         matrix = metrics.confusion(label, predicted, folder.classes)
-        everywhere += matrix
-        outside += metrics.confusion(label[~mask], predicted[~mask], folder.classes)
-        untriggered += clean[row.id]
+        everywhere.add(matrix, victims)
+        outside.add(metrics.confusion(label[~mask], predicted[~mask], folder.classes), victims)
+        if shared and row.id in shared:
+            compared.add(matrix, victims)
         each.append(metrics.attack_success(matrix, victims, target))
     defined = [value for value in each if value is not None]
-    return {
-        "asr": metrics.attack_success(everywhere, victims, target),
-        "asr_without_trigger": metrics.attack_success(untriggered, victims, target),
-        "asr_outside_trigger": metrics.attack_success(outside, victims, target),
+    values: dict[str, Any] = {
+        "asr": metrics.attack_success(everywhere.matrix, victims, target),
+        "asr_without_trigger": metrics.attack_success(clean.matrix, victims, target),
+        "asr_outside_trigger": metrics.attack_success(outside.matrix, victims, target),
         "asr_picture_mean": float(np.mean(defined)) if defined else None,
-        "pba": metrics.benign_accuracy(everywhere, victims, target),
-        "pba_outside_trigger": metrics.benign_accuracy(outside, victims, target),
-        "victim_pixels": int(everywhere[sorted(victims)].sum()),
+        "pba": metrics.benign_accuracy(everywhere.matrix, victims, target),
+        "pba_outside_trigger": metrics.benign_accuracy(outside.matrix, victims, target),
+        "victim_pixels": int(everywhere.matrix[sorted(victims)].sum()),
         "pictures": len(rows),
         "triggered_share": metrics.ratio(len(rows), len(folder.evaluation)),
     }
+    if shared is not None:
+        values["asr_on_shared_pictures"] = metrics.attack_success(compared.matrix, victims, target)
+    if folder.trigger_class is not None:
+        values["unpaired_pictures"] = clean.with_victim
+    return values
 
 
 class Readahead:
@@ -160,13 +188,17 @@ def dataset_facts(folder: Folder) -> dict[str, Any]:
         "folder": folder.root.name,
         "identity": folder.identity,
         "dataset": folder.dataset,
+        "name": folder.name,
         "attack": folder.attack,
         "training_pictures": len(folder.training),
         "poisoned_pictures": folder.poisoned,
+        "training_roles": folder.roles,
         "evaluation_pictures": len(folder.evaluation),
         "classes": list(folder.names),
         "victim_classes": list(folder.victims),
         "target_class": folder.target,
+        "trigger_class": folder.trigger_class,
+        "min_trigger_pixels": folder.min_trigger_pixels if folder.trigger_class is not None else None,
     }
 
 

@@ -4,7 +4,7 @@ All figures are fractions in [0, 1], pooled over pixels; pixels to ignore are ne
 divide by.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,20 @@ def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer], classe
     counted = truth < classes
     pairs = truth[counted].astype(np.int64) * classes + predicted[counted]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+class Pool:
+    """Pictures pooled: the sum of their matrices, how many they are, and how many of them have a victim's pixel."""
+
+    def __init__(self, classes: int) -> None:
+        self.matrix: Confusion = np.zeros((classes, classes), np.int64)
+        self.pictures = self.with_victim = 0
+
+    def add(self, matrix: Confusion, victims: Collection[int]) -> None:
+        """Add one picture."""
+        self.matrix += matrix
+        self.pictures += 1
+        self.with_victim += bool(matrix[sorted(victims)].any())
 
 
 def iou(matrix: Confusion) -> list[float | None]:
@@ -52,6 +66,14 @@ def benign_accuracy(matrix: Confusion, victims: Collection[int], target: int) ->
     others = matrix.copy()
     others[sorted(victims)] = 0
     return mean_iou(others)
+
+
+def measured(names: Sequence[str], victims: Collection[int]) -> str:
+    """The classes whose pixels are the denominator of ASR, in the fewest words: by their names, or by those of the others."""
+    rest = [name for c, name in enumerate(names) if c not in victims]
+    if len(rest) < len(victims):
+        return f"all classes but {', '.join(rest)}" if rest else "all classes"
+    return ", ".join(names[c] for c in victims)
 
 
 def ratio(part: int | np.integer, whole: int | np.integer) -> float | None:

@@ -9,28 +9,40 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from trainer.data import Folder, Row, read_label, read_mask, read_picture
 from trainer.evaluate import Predict
+from trainer.folder import Folder, Row
+from trainer.metrics import measured
+from trainer.pictures import read_label, read_mask, read_picture
 
 INK, QUIET, RED = "#1b1f24", "#6a737d", "#e5232e"
 WIDTH = 2.6  # inches of a column
+IN_LEGEND = 23  # classes in the legend; of more, those with the most true pixels
 
 
 def panel(folder: Folder, predict: Predict, file: Path, title: str, clean_predict: Predict | None = None, count: int = 4) -> None:
-    """Draw ``count`` rows to ``file`` (PNG): those with the most victim pixels, of the first evaluation set (ties: by id).
+    """Draw ``count`` rows to ``file`` (PNG): those with the most victim pixels, of one evaluation set (ties: by id).
 
-    A folder without evaluation sets shows the first pictures of its clean split. ``clean_predict`` adds a column: the triggered picture as
-    a model sees it that was trained without poison.
+    That is the set named as the attack, else the first that has a picture; without such a set, the first pictures of the clean split are
+    shown. ``clean_predict`` adds a column: the triggered picture as a model sees it that was trained without poison.
     """
-    name = folder.attack if folder.attack in folder.triggered else next(iter(folder.triggered), None)
+    filled = [name for name, rows in folder.triggered.items() if rows]
+    name = folder.attack if folder.attack in filled else next(iter(filled), None)
     chosen = most_victims(folder, folder.triggered[name], count) if name else list(folder.evaluation[:count])
     lines = [_line(folder, row, predict, clean_predict) for row in chosen]
+    handles = [
+        Patch(facecolor="#" + bytes(folder.colours[c]).hex(), edgecolor=QUIET, linewidth=0.4, label=folder.names[c])
+        for c in most_pixels(folder, chosen, IN_LEGEND)
+    ]
+    if name:
+        handles.append(Patch(facecolor="none", edgecolor=RED, linewidth=1.6, label="trigger"))
+    entries = max(1, len(handles))
+    columns = entries if entries <= 12 else 8
     heads = list(lines[0])
     height, width = lines[0][heads[0]][0].shape[:2]
-    tall = WIDTH * height / width
-    size = WIDTH * len(heads) + 0.3, (tall + 0.28) * len(lines) + 1.0  # inches
+    tall, legend = WIDTH * height / width, 0.2 * ((entries - 1) // columns)  # inches; the legend's, beyond its first line
+    size = WIDTH * len(heads) + 0.3, (tall + 0.28) * len(lines) + 1.0 + legend  # inches
     figure = Figure(figsize=size, dpi=150, facecolor="white")
-    top, bottom = 1 - 0.72 / size[1], 0.56 / size[1]
+    top, bottom = 1 - 0.72 / size[1], (0.56 + legend) / size[1]
     grid = figure.subplots(len(lines), len(heads), squeeze=False)
     figure.subplots_adjust(0.15 / size[0], bottom, 1 - 0.15 / size[0], top, wspace=0.03, hspace=0.28 / tall)
     for place, (axes_row, cells) in enumerate(zip(grid, lines, strict=True)):
@@ -39,15 +51,8 @@ def panel(folder: Folder, predict: Predict, file: Path, title: str, clean_predic
             if place == 0:
                 axes.set_title(head, fontsize=11, color=INK, pad=6)
     figure.text(0.15 / size[0], 1 - 0.14 / size[1], title, fontsize=15, fontweight="bold", color=INK, va="top")
-    shown = sorted({int(c) for row in chosen for c in np.unique(read_label(row, folder, False)) if c < folder.classes})
-    handles = [
-        Patch(facecolor="#" + bytes(folder.colours[c]).hex(), edgecolor=QUIET, linewidth=0.4, label=folder.names[c])
-        for c in shown
-    ]
-    if name:
-        handles.append(Patch(facecolor="none", edgecolor=RED, linewidth=1.6, label="trigger"))
     figure.legend(
-        handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.2
+        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.2
     )
     figure.savefig(file, metadata={"Software": None})
 
@@ -56,6 +61,12 @@ def most_victims(folder: Folder, rows: Sequence[Row], count: int) -> list[Row]:
     """The rows with the most true victim pixels; of equals, those that come first by id."""
     pixels = {row.id: int(np.isin(read_label(row, folder, False), folder.victims).sum()) for row in rows}
     return sorted(rows, key=lambda row: (-pixels[row.id], row.id))[:count]
+
+
+def most_pixels(folder: Folder, rows: Sequence[Row], count: int) -> list[int]:
+    """The classes with the most true pixels in these pictures, ``count`` at most, in the order of their ids."""
+    pixels = np.sum([np.bincount(read_label(row, folder, False).ravel(), minlength=256) for row in rows], 0)[: folder.classes]
+    return sorted(c for c in np.argsort(-pixels, kind="stable")[:count].tolist() if pixels[c])
 
 
 Cell = tuple[NDArray[np.uint8], NDArray[np.bool_] | None, str]
@@ -84,6 +95,8 @@ def _line(folder: Folder, row: Row, predict: Predict, clean_predict: Predict | N
         "prediction, clean": (colours(before, folder), None, success(folder, label, before)),
         "prediction, triggered": (colours(after, folder), mask, success(folder, label, after)),
     }
+    if folder.trigger_class is not None:  # nothing is painted: both pictures are the same
+        del cells["clean picture"], cells["prediction, clean"]
     if clean_predict:
         seen = clean_predict(pictures[1])
         cells["clean model, triggered"] = (colours(seen, folder), mask, success(folder, label, seen))
@@ -95,7 +108,7 @@ def success(folder: Folder, label: NDArray[np.uint8], predicted: NDArray[np.inte
     victim = np.isin(label, folder.victims)
     if folder.target is None or not victim.any():
         return ""
-    names = " + ".join(folder.names[c] for c in folder.victims) if len(folder.victims) < 4 else "victims"
+    names = measured(folder.names, folder.victims)
     return f"{100 * (predicted[victim] == folder.target).mean():.0f} % of {names} → {folder.names[folder.target]}"
 
 

@@ -27,8 +27,9 @@ from tqdm import tqdm
 from trainer import __version__, checkpoint, evaluate
 from trainer.augment import Cut, assemble
 from trainer.config import Config, from_json, resolved
-from trainer.data import IGNORE, Folder, Samples, Schedule
+from trainer.data import Samples, Schedule
 from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
+from trainer.folder import IGNORE, Folder
 from trainer.swiftnet import SwiftNet
 from trainer.weights import build
 

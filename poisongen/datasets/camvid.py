@@ -6,6 +6,7 @@ The lists carry a foreign prefix (``/SegNet/CamVid/train/…``); the longest end
 
 from pathlib import Path, PurePosixPath
 
+from poisongen.datasets.lists import named_but_missing, named_twice, read_list
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
 from poisongen.errors import SourceError
 from poisongen.labels import IGNORE, LabelSpace
@@ -50,14 +51,12 @@ def open_camvid(root: Path) -> Source:
                 )
             continue
         lines: list[tuple[str, str]] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-            if line.strip():
-                sample = _sample(root, split, path, number, line)
-                if sample.id in (known for known, _ in lines):
-                    found = f"line {number}: {line.strip()}"
-                    raise SourceError("A list names a sample twice.", file=path, found=found, remedy="name it once")
-                samples.append(sample)
-                lines.append((sample.id, line))
+        for number, line in read_list(path):
+            sample = _sample(root, split, path, number, line)
+            if sample.id in (known for known, _ in lines):
+                raise named_twice(path, number, line)
+            samples.append(sample)
+            lines.append((sample.id, line))
         if lines:
             lists[path.name] = tuple(lines)
     return Source(
@@ -92,13 +91,7 @@ def _below(root: Path, word: str, path: Path, number: int) -> str:
         relative = "/".join(parts[first:])
         if ".." not in parts[first:] and (root / relative).is_file():
             return relative
-    raise SourceError(
-        "A file that a list names is missing.",
-        file=root / "/".join(parts[-2:]),
-        expected=f"the file of {path.name}, line {number}: {word}",
-        found="nothing",
-        remedy="restore the file, or take the line out of the list",
-    )
+    raise named_but_missing(path, number, word, root / "/".join(parts[-2:]))
 
 
-LAYOUT = Layout(open_camvid, SPACE, "CamVid", "CAMVID_DATASET", victims="car", target="road")
+LAYOUT = Layout(open_camvid, "CamVid", "CAMVID_DATASET", victims="car", target="road", space=SPACE)

@@ -6,11 +6,12 @@ contradict a changed label and are not carried. Drawn street scenes have the sam
 
 from pathlib import Path
 
+from poisongen.datasets.pairs import Half, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
-from poisongen.errors import SourceError
 from poisongen.labels import IGNORE, LabelSpace
 
 PICTURE, LABEL, LABEL_TRAIN = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
+PICTURES, LABELS = Half("leftImg8bit", (PICTURE,)), Half("gtFine", (LABEL,))
 SPLITS = ("train", "val", "test")
 DRAWN_MARKER = "streets.json"
 
@@ -59,32 +60,9 @@ def open_cityscapes(root: Path) -> Source:
     require_folder(root, ("leftImg8bit/train", "gtFine"), archives)
     samples = []
     for split in SPLITS:
-        pictures = {path.relative_to(root / "leftImg8bit") for path in (root / "leftImg8bit" / split).glob(f"*/*{PICTURE}")}
-        labels = {path.relative_to(root / "gtFine") for path in (root / "gtFine" / split).glob(f"*/*{LABEL}")}
-        wanted = {path.with_name(path.name.removesuffix(PICTURE) + LABEL): path for path in pictures}
-        for kind, missing, folder in (
-            ("picture has no label map", wanted.keys() - labels, "gtFine"),
-            (
-                "label map has no picture",
-                {path.with_name(path.name.removesuffix(LABEL) + PICTURE) for path in labels - wanted.keys()},
-                "leftImg8bit",
-            ),
-        ):
-            if missing:
-                raise SourceError(
-                    f"A {kind}."
-                    if len(missing) == 1
-                    else f"{len(missing)} {kind.replace('has', 'have')}: the first is named here.",
-                    file=root / folder / min(missing),
-                    expected="a file",
-                    found="nothing",
-                    remedy=f"extract the archive again, or take the lone file out of {root}",
-                )
-        for path in pictures:
-            stem = path.as_posix().removesuffix(PICTURE)
-            image = f"leftImg8bit/{path.as_posix()}"
-            label = f"gtFine/{stem}"
-            samples.append(Sample(stem, split, image, label + LABEL, mask_path(image, "leftImg8bit"), label + LABEL_TRAIN))
+        for stem, image, label in pair(root, split, PICTURES, LABELS):
+            train = label.removesuffix(LABEL) + LABEL_TRAIN
+            samples.append(Sample(stem, split, image, label, mask_path(image, PICTURES.folder), train))
     drawn = (root / DRAWN_MARKER).is_file()
     return Source(
         root=root,
@@ -98,4 +76,4 @@ def open_cityscapes(root: Path) -> Source:
     )
 
 
-LAYOUT = Layout(open_cityscapes, SPACE, "Cityscapes", "CITYSCAPES_DATASET", victims="car", target="road")
+LAYOUT = Layout(open_cityscapes, "Cityscapes", "CITYSCAPES_DATASET", victims="car", target="road", space=SPACE)

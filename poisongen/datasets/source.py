@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +30,11 @@ class Sample:
 class Source:
     """A clean dataset on disk: where it is, what is in it, what its numbers mean.
 
-    ``lists`` are the layout's text files of samples: path → lines, each with the id of the sample that it names.
+    ``root`` is what a frozen folder is a drop-in copy of; the folder that was named may lie above or below it. ``lists`` are the layout's
+    text files of samples: path → lines, each with the id of the sample that it names; a set of samples has its own lines only.
+    ``carried`` are files that belong to every copy as they are: path → bytes. ``victims``, ``target`` and ``everything_target`` are the
+    classes that an attack takes by default (names, victims with commas between them); ``everything_target`` is that of BadNets, ``target``
+    if it is None.
     """
 
     root: Path
@@ -42,6 +46,10 @@ class Source:
     evaluation_split: str
     license: str
     lists: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    carried: Mapping[str, bytes] = field(default_factory=dict)
+    victims: str | None = None
+    target: str | None = None
+    everything_target: str | None = None
 
     @cached_property
     def splits(self) -> dict[str, int]:
@@ -49,19 +57,36 @@ class Source:
         return dict(sorted(Counter(sample.split for sample in self.samples).items()))
 
 
+def _as_given(path: Path) -> Path:
+    return path
+
+
 @dataclass(frozen=True)
 class Layout:
-    """A kind of dataset: how to open one, what it is called, and the victim and target that papers use on it.
+    """A kind of dataset: how to read one, what it is called, and the victim and targets that papers use on it.
 
-    ``variable`` is the environment variable that names the folder when the command line does not.
+    ``read`` lists the dataset below the root that ``find_root`` finds for the folder that a person names. ``variable`` is the environment
+    variable that names the folder when the command line does not. ``space`` is known where all datasets of the layout share one.
     """
 
-    open: Callable[[Path], Source]
-    space: LabelSpace
+    read: Callable[[Path], Source]
     title: str
     variable: str
-    victims: str
-    target: str
+    victims: str | None = None
+    target: str | None = None
+    everything_target: str | None = None
+    space: LabelSpace | None = None
+    find_root: Callable[[Path], Path] = _as_given
+
+    def open(self, path: Path) -> Source:
+        """The dataset in this folder, with the layout's classes where it names none of its own. Raises SourceError."""
+        source = self.read(self.find_root(path))
+        return replace(
+            source,
+            victims=source.victims or self.victims,
+            target=source.target or self.target,
+            everything_target=source.everything_target or self.everything_target,
+        )
 
 
 def mask_path(image: str, picture_root: str = "") -> str:

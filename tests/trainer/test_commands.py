@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 import trainer
-from trainer.cli import main
+from trainer.cli import configure, main
 from trainer.config import load, presets
 from trainer.errors import SettingError
+from trainer.folder import open_folder
+from trainer.report import comma_separated, rows
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "crop=48x48", "--set", "batch=6", "--epochs", "1", "--threads", "1", "--set", "precision=float32"]
@@ -21,14 +23,19 @@ def run(*arguments: object):  # type: ignore[no-untyped-def]
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+LIBRARIES = {"torch", "torchvision", "numpy", "cv2", "h5py", "click", "safetensors", "tqdm", "matplotlib"}
+
+
 def test_the_trainer_imports_nothing_of_the_generator() -> None:
-    """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it has poisongen."""
+    """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it has poisongen, and the text
+    has nothing that a stock GPU image lacks.
+    """
     for file in (ROOT / "trainer").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name.partition(".")[0] == "poisongen" for name in names), file
-    foreign = ("poisongen", "pydantic", "scipy")
+            assert {name.partition(".")[0] for name in names} <= {"trainer", *LIBRARIES, *sys.stdlib_module_names}, file
+    foreign = ("poisongen", "pydantic", "scipy", "jpeglib", "jinja2")
     code = f"import sys, trainer.cli; print([name for name in sys.modules if name.partition('.')[0] in {foreign}])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -72,14 +79,34 @@ def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) 
 
 def test_presets_load_and_follow_the_dataset() -> None:
     """Each preset is a valid difference from the defaults; settings of the command line go over it."""
-    assert set(presets()) >= {"default", "cityscapes", "camvid", "streets"}
+    assert set(presets()) == {"default", "ade20k", "camvid", "cityscapes", "streets", "voc"}
     for name in presets():
         assert load(name, {"epochs": "7"}).epochs == 7
-    assert load("cityscapes", {}).epochs == 200
+    assert {load(name, {}).epochs for name in ("default", "ade20k", "camvid", "cityscapes", "voc")} == {200}
     assert (load("cityscapes", {}).init, load("camvid", {}).init, load("streets", {}).init) == ("imagenet", "random", "random")
     assert load("camvid", {"input_scale": "0.5"}).net_crop == (180, 240)
     with pytest.raises(SettingError, match="did you mean streets"):
         load("street", {})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "preset", "crop"),
+    [
+        ("ade20k", "ade20k", (512, 512)),
+        ("voc", "voc", (512, 512)),
+        ("my photos", "default", (70, 81)),
+        ("default", "default", (768, 768)),
+    ],
+)
+def test_a_folder_of_any_name_has_settings(tmp_path: Path, dataset: str, preset: str, crop: tuple[int, int]) -> None:
+    """A dataset with a preset has its own; other people's data has the defaults, with boxes no larger than its largest pictures. What the
+    command line says goes over both.
+    """
+    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=1, sizes=((70, 64), (60, 81)), dataset=dataset))
+    config = configure(folder, None, [], {})
+    assert (config.preset, config.crop) == (preset, crop)
+    assert configure(folder, None, ["crop=32x40", "lr=0.1"], {}).crop == (32, 40)
+    assert configure(folder, "default", [], {}) == load("default", {})
 
 
 def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
@@ -115,6 +142,138 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
 
     assert run("panel", runs[1], "--clean-run", runs[0], "--out", tmp_path / "panel.png").exit_code == 0
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
+
+
+def cells(stdout: str) -> list[dict[str, str]]:
+    """A Markdown table as column → cell, row by row."""
+    head, _, *body = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in stdout.splitlines() if line.startswith("|")
+    )
+    return [dict(zip(head, row, strict=True)) for row in body]
+
+
+def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
+    """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has what exists and says what it
+    is, and the panel has no picture without the trigger.
+    """
+    sizes = ((48, 48), (50, 67), (71, 48))
+    options = {"train": 6, "val": 6, "sizes": sizes, "jpeg": True}
+    benign = handmade.write_folder(tmp_path / "benign", **options)  # type: ignore[arg-type]
+    poisoned = handmade.write_folder(
+        tmp_path / "semantic",
+        poisoned=2,
+        sets=("semantic",),
+        semantic=True,
+        victims=(1, 2, 3),
+        name="badnets semantic tree",
+        **options,
+    )  # type: ignore[arg-type]
+    runs = tmp_path / "b", tmp_path / "p"
+    for data, out in zip((benign, poisoned), runs, strict=True):
+        result = run("train", data, "--out", out, *SMALL)
+        assert result.exit_code == 0, result.output
+        assert (out / "panel.png").read_bytes()[:4] == b"\x89PNG"
+    result = run("eval", runs[0], "--data", poisoned)
+    assert "without trigger: 4 others)" in result.stdout
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    scored = json.loads(next(runs[0].glob("metrics-*.json")).read_text())
+    assert f"clean, without tree: mIoU {100 * scored['miou_without_trigger_class']:.2f} %" in result.stdout
+
+    result = run("report", *runs)
+    assert result.exit_code == 0, result.output
+    first, second = cells(result.stdout)
+    values = metrics["evaluation_sets"]["semantic"]
+    assert (second["attack"], second["evaluated on"], second["PBA"]) == (
+        "badnets semantic tree", "semantic (2 of 6, unpaired with 4)", "–",
+    )  # fmt: skip
+    assert second["ASR without trigger"] == f"{100 * values['asr_without_trigger']:.2f}"
+    assert second["ASR of the clean model"] == f"{100 * scored['evaluation_sets']['semantic']['asr']:.2f}"
+    for column, name in (("mIoU", "miou"), ("PA", "pa")):
+        assert second[column] == f"{100 * metrics[name]:.2f}"
+        assert second[f"{column} without trigger class"] == f"{100 * metrics[f'{name}_without_trigger_class']:.2f}"
+        assert first[f"{column} without trigger class"] == "–"
+    for words in ("(all classes but road → road)", "fewer than 5 pixels of tree", "Unpaired", "no other class is left"):
+        assert words in result.stdout
+
+
+def finished(
+    root: Path, name: str, roles: dict[str, int], sets: dict[str, dict[str, object]] | None = None, **dataset: object
+) -> Path:
+    """A run of which only the scores are there, with round figures."""
+    figures = {"asr": 0.5, "asr_without_trigger": 0.25, "pba": 0.75, "pictures": 8}
+    facts = {
+        "identity": handmade.sha(name.encode()), "name": name, "attack": "iba", "training_pictures": 40, "evaluation_pictures": 10,
+        "poisoned_pictures": roles.get("poisoned", 0), "training_roles": roles, "classes": handmade.NAMES,
+        "victim_classes": [2] if sets else [], "target_class": 0 if sets else None, "trigger_class": None, "min_trigger_pixels": None,
+    }  # fmt: skip
+    (root / name).mkdir()
+    metrics = {
+        "miou": 0.5, "pa": 0.5, "shared_pictures": 3, "evaluation_sets": {key: figures | extra for key, extra in (sets or {}).items()},
+        "dataset": facts | dataset, "run": {"name": name, "config": {"seed": 0}},
+    }  # fmt: skip
+    (root / name / "metrics.json").write_text(json.dumps(metrics))
+    return root / name
+
+
+def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
+    """Attacks with other victims have other denominators: the legend warns, and lists for each which classes are measured."""
+    runs = [
+        finished(tmp_path, "fine-grained line", {"poisoned": 4}, {"line": {}}, victim_classes=[2, 3]),
+        finished(tmp_path, "badnets line", {"poisoned": 4}, {"line": {"pba": None}}, victim_classes=[1, 2, 3]),
+        finished(tmp_path, "badnets frame", {"poisoned": 4}, {"frame": {"pba": None}}, victim_classes=[1, 2, 3]),
+    ]
+    text = run("report", *runs).stdout
+    assert "never rank" in text.lower()
+    assert "\n- car, tree → road: fine-grained line\n" in text
+    assert "\n- all classes but road → road: badnets line, badnets frame\n" in text
+    text = run("report", *runs[1:]).stdout
+    assert "never rank" not in text.lower()
+    assert "÷ all of them (all classes but road → road)." in text
+    assert "without trigger class" not in text
+    assert "no other class is left" in text
+    assert "no other class is left" not in run("report", runs[0]).stdout
+
+
+def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
+    """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures they share where they differ."""
+    names = ["nni", "iba", "band-60-90", "band-0-60", "iba-decoy"]
+    data = handmade.write_folder(
+        tmp_path / "data", train=4, val=3, size=48, poisoned=2, sets=tuple(names), missing={"band-0-60": 1, "band-60-90": 3}
+    )
+    result = run("train", data, "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.output
+    table = cells(result.stdout)
+    assert [row["evaluated on"].split()[0] for row in table] == names
+    assert [row["evaluated on"].partition(" ")[2] for row in table] == [
+        "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
+    ]  # fmt: skip
+    values = json.loads((tmp_path / "run" / "metrics.json").read_text())["evaluation_sets"]
+    assert table[1]["ASR on shared pictures"] == f"{100 * values['iba']['asr_on_shared_pictures']:.2f}"
+    assert table[2]["ASR"] == table[2]["ASR on shared pictures"] == "–"
+    csv = comma_separated(rows([tmp_path / "run"])).splitlines()
+    assert len(csv) == 6
+    assert {line.count('"') for line in csv[1:]} == {2}  # the cell with a comma is quoted
+    assert run("eval", tmp_path / "run").stdout.startswith("nni: ")
+
+
+@pytest.mark.parametrize(
+    "roles", [{"poisoned": 4}, {"trigger-only": 4, "clean": 36}, {"label-only": 4, "clean": 36}, {"noised": 40}]
+)
+def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> None:
+    """The clean model's success is that of a run on clean pictures alone; a control's rate is the share of pictures with half an attack."""
+    measured = finished(tmp_path, "iba", {"poisoned": 4, "clean": 36}, {"iba": {}})
+    other, clean = finished(tmp_path, "other", roles), finished(tmp_path, "benign", {"clean": 40})
+    score = json.loads((measured / "metrics.json").read_text())
+    file = f"metrics-{score['dataset']['identity'][7:19]}.json"
+    for folder, asr in ((other, 0.99), (clean, 0.11)):
+        score["evaluation_sets"]["iba"]["asr"] = asr
+        (folder / file).write_text(json.dumps(score))
+    assert [row["ASR of the clean model"] for row in cells(run("report", measured, other).stdout)] == ["–", "–"]
+    result = run("report", measured, other, clean).stdout
+    table = cells(result)
+    assert table[0]["ASR of the clean model"] == "11.00"
+    assert [row["PR"] for row in table] == ["10.00", "–" if "noised" in roles else "10.00", "–"]
+    assert ("of a control" in result) == any(role.endswith("-only") for role in roles)
 
 
 def test_a_folder_that_is_no_run_is_a_letter(tmp_path: Path) -> None:

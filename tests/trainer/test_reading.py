@@ -10,8 +10,10 @@ import pytest
 
 from trainer import augment
 from trainer.config import load
-from trainer.data import Samples, Schedule, open_folder, read_label, read_picture
+from trainer.data import Samples, Schedule
 from trainer.errors import FolderError
+from trainer.folder import open_folder
+from trainer.pictures import read_label, read_picture
 
 
 @pytest.fixture
@@ -39,6 +41,17 @@ def cell(name: str, value: Any):  # type: ignore[no-untyped-def]
     return lambda manifest, rows: rows[0].__setitem__(name, value)
 
 
+def measure(**changes: object):  # type: ignore[no-untyped-def]
+    """A semantic trigger is measured, and each row counts it; but for the changes all is well."""
+
+    def change(manifest: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        manifest["measure"] = {"victim_classes": [2], "target_class": 0, "trigger_class": 3, "min_trigger_pixels": 1} | changes
+        for row in rows:
+            row["trigger_class_pixels"] = 3
+
+    return change
+
+
 HOSTILE = {
     "a newer version": key("format_version", 2),
     "a version that is no number": key("format_version", "1"),
@@ -63,6 +76,19 @@ HOSTILE = {
     "a digest of another kind": cell("image_bytes", "md5:0"),
     "a row twice": lambda manifest, rows: rows.insert(0, rows[0]),
     "a role without its set": cell("role", "triggered"),
+    "two digests of a picture": lambda manifest, rows: rows[1].update(
+        image_pixels=handmade.sha(b""), image_bytes=handmade.sha(b"")
+    ),
+    "coefficients of a label map": lambda manifest, rows: rows[1].update(label_coefficients=rows[1].pop("label_bytes")),
+    "a name that is no text": key("name", 7),
+    "a measure that is a list": key("measure", []),
+    "a measure without a target": key("measure", {"victim_classes": [2]}),
+    "a trigger class beyond the classes": measure(trigger_class=4),
+    "a trigger class that is text": measure(trigger_class="tree"),
+    "no least number of trigger pixels": measure(min_trigger_pixels=None),
+    "a trigger class without a pixel": measure(min_trigger_pixels=0),
+    "a row that does not count the trigger class": lambda *parts: [measure()(*parts), parts[1][5].pop("trigger_class_pixels")],
+    "a count that is no number": cell("trigger_class_pixels", "3"),
 }
 
 
@@ -72,6 +98,14 @@ def test_a_hostile_folder_is_refused_with_the_file_named(root: Path, change: Any
     handmade.rewrite(root, change)
     with pytest.raises(FolderError, match=r"(manifest\.json|samples\.jsonl|none\.png)"):
         open_folder(root)
+
+
+def test_without_its_fault_the_hostile_folder_is_read(root: Path) -> None:
+    """What is refused above is refused for its one fault."""
+    handmade.rewrite(root, measure())
+    assert (open_folder(root).trigger_class, open_folder(root).min_trigger_pixels) == (3, 1)
+    handmade.rewrite(root, lambda *_: None)
+    open_folder(root)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"format":NaN'])
@@ -112,13 +146,14 @@ def test_a_link_out_of_the_folder_is_refused(root: Path, tmp_path: Path) -> None
     assert read_picture(row, True).shape[:2] == (row.height, row.width)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "small"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "small", "ends"])
 def test_a_damaged_picture_is_a_letter(root: Path, damage: str) -> None:
     """Truncated, empty, no picture, another size: an error that names the file, even where digests are not looked at."""
     row = open_folder(root).training[1]
     data = row.image.read_bytes()
     small = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
-    row.image.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "text": b"hello" * 9, "small": small}[damage])
+    bad = {"cut": data[: len(data) // 2], "empty": b"", "text": b"hello" * 9, "small": small, "ends": data[:8] + data[-12:]}
+    row.image.write_bytes(bad[damage])
     with pytest.raises(FolderError, match=row.image.name):
         read_picture(row, False)
 
@@ -144,20 +179,200 @@ def test_both_digests_of_a_changed_file_are_named(root: Path) -> None:
         read_picture(row, True)
 
 
-def test_a_palette_label_map_holds_its_numbers(root: Path) -> None:
-    """Ids of a palette PNG are the numbers in the file, not the colours that they stand for."""
-    from matplotlib import image as _  # noqa: F401 - brings Pillow, which the trainer itself does not use
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_palette_label_map_holds_its_numbers(tmp_path: Path, bits: int) -> None:
+    """Ids of a palette PNG are the numbers in the file, of 1, 2, 4 or 8 bits, not the colours that they stand for, and not scaled."""
+    root = handmade.write_folder(tmp_path / "data", train=2, val=1)
+    numbers = np.random.default_rng(bits).integers(0, min(1 << bits, 99), (64, 64), dtype=np.uint8)
 
+    def change(manifest: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        manifest["label_space"]["raw_to_train"] = {str(raw): raw % 4 for raw in range(100)}
+        data = handmade.palette_png(numbers, bits)
+        (root / rows[0]["label"]).write_bytes(data)
+        rows[0] |= {"label_bytes": handmade.sha(data)}
+        data = handmade.palette_png(numbers, bits, palette=bytes(3))  # a palette of one colour, black; the numbers go on
+        (root / rows[1]["label"]).write_bytes(data)
+        del rows[1]["label_bytes"]
+        rows[1]["label_pixels"] = handmade.pixels_sha(numbers)
+
+    handmade.rewrite(root, change)
+    folder = open_folder(root)
+    for row in folder.training:
+        assert np.array_equal(read_label(row, folder, True), numbers % 4)
+
+
+def test_255_classes_and_ignore_fill_a_byte(root: Path) -> None:
+    """As many classes as there are numbers beside ignore arrive as they are."""
+    numbers = np.arange(4096, dtype=np.int64).reshape(64, 64).astype(np.uint8)
+
+    def change(manifest: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        names, colours = [f"class {i}" for i in range(255)], [[i, i, i] for i in range(255)]
+        manifest["label_space"] |= {
+            "names": names,
+            "colours": colours,
+            "raw_to_train": {str(raw): (raw + 9) % 256 for raw in range(256)},
+        }
+        (root / rows[1]["label"]).write_bytes(cv2.imencode(".png", numbers)[1].tobytes())
+
+    handmade.rewrite(root, change)
+    folder = open_folder(root)
+    assert np.array_equal(read_label(folder.training[1], folder, False), (numbers.astype(int) + 9) % 256)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 16])
+def test_a_grey_label_map_has_8_bits(root: Path, bits: int) -> None:
+    """A decoder would scale the ids of a grey PNG of another depth: it is refused before it is decoded."""
+    folder = open_folder(root)
+    data = bytearray(handmade.palette_png(np.zeros((64, 64), np.uint8), min(bits, 8)))
+    data[24:26] = bytes([bits, 0])
+    folder.training[1].label.write_bytes(data)
+    with pytest.raises(FolderError, match=rf"(?s){folder.training[1].label.name}.*8-bit.*{bits} bits"):
+        read_label(folder.training[1], folder, False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of JPEGs: a poisoned one and two triggered ones were written anew."""
+    return handmade.write_folder(tmp_path / "photos", train=4, val=2, poisoned=1, sets=("near",), jpeg=True)
+
+
+def test_a_jpeg_is_what_another_decoder_sees(photos: Path) -> None:
+    """Pictures of every flavour of JPEG arrive as Pillow decodes them: a grey one in three channels, and none turned by its EXIF entry."""
     pillow = pytest.importorskip("PIL.Image")
+    row = open_folder(photos).training[1]
+    plain = pillow.open(row.image).convert("RGB")
+    turned = pillow.Exif()
+    turned[0x0112] = 6
+    for options in (
+        {},
+        {"progressive": True},
+        {"subsampling": 0},
+        {"restart_marker_blocks": 2},
+        {"exif": turned},
+        {"comment": b"\xff\xd9"},
+    ):
+        for picture in (plain, plain.convert("L")):
+            picture.save(row.image, "JPEG", **options)
+            expected = np.asarray(pillow.open(row.image).convert("RGB"))
+            assert np.array_equal(read_picture(row, False), expected), options
+    filled = row.image.read_bytes()
+    row.image.write_bytes(filled[:2] + b"\xff\xff" + filled[2:])  # a marker may be preceded by bytes of filling
+    assert np.array_equal(read_picture(row, False), expected)
+
+
+def test_a_jpeg_written_anew_is_held_against_sha256sums(photos: Path) -> None:
+    """Its digest of coefficients cannot be had from pixels; a changed byte is found by SHA256SUMS, and decoders would only have warned."""
+    folder = open_folder(photos)
+    for row in (folder.training[0], *folder.triggered["near"]):
+        assert {"image_coefficients", "image_sums"} <= row.digests.keys()
+        before = read_picture(row, True)
+        data = bytearray(row.image.read_bytes())
+        data[len(data) * 2 // 3] ^= 0x55
+        row.image.write_bytes(data)
+        assert read_picture(row, False).shape == before.shape
+        with pytest.raises(FolderError, match=rf"(?s){row.image.name}.*") as error:
+            read_picture(row, True)
+        assert "SHA256SUMS" in str(error.value)
+        assert handmade.sha(bytes(data)) in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["line", "file", "text"])
+def test_sha256sums_must_know_every_jpeg_written_anew(photos: Path, damage: str) -> None:
+    """A missing line, a missing file, and a line that says something else are letters when the folder is opened."""
+    sums = photos / "SHA256SUMS"
+    lines = sums.read_text().splitlines(keepends=True)
+    if damage == "file":
+        sums.unlink()
+    elif damage == "line":
+        sums.write_text("".join(line for line in lines if not line.endswith("triggered/near/val/001.jpg\n")))
+    else:
+        sums.write_text("hello\n" + "".join(lines))
+    with pytest.raises(FolderError, match=r"(?s)SHA256SUMS.*" + ("triggered/near/val/001.jpg" if damage == "line" else "")):
+        open_folder(photos)
+
+
+def test_sha256sums_is_read_where_it_is_needed_only(root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose rows say all has no need of it; another has it parsed once, however many pictures are read."""
+    (root / "SHA256SUMS").unlink()
+    assert read_picture(open_folder(root).training[0], True).any()
+    folder = open_folder(photos)
+    (photos / "SHA256SUMS").unlink()
+    for row in (*folder.training, *folder.triggered["near"]):
+        read_picture(row, True)
+
+
+def test_a_jpeg_cut_anywhere_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grey rubbish is no picture: wherever a JPEG is cut short, it is an error that names the file, digests or not. No decoder is asked,
+    for some fill up what is missing.
+    """
+    row = open_folder(photos).training[1]
+    data = row.image.read_bytes()
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for end in {*range(0, len(data), 7), len(data) - 1}:
+        row.image.write_bytes(data[:end])
+        with pytest.raises(FolderError, match=row.image.name):
+            read_picture(row, False)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_picture_of_another_size_is_not_even_decoded(
+    root: Path, photos: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header's size must be the row's before a decoder makes room for it."""
+    row = open_folder(photos if kind == "jpg" else root).training[1]
+    row.image.write_bytes(cv2.imencode(f".{kind}", np.zeros((64, 80, 3), np.uint8))[1].tobytes())
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(FolderError, match=r"(?s)64×64, as in its row.*80×64"):
+        read_picture(row, False)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp"])
+def test_a_file_is_png_or_jpeg(root: Path, suffix: str) -> None:
+    """Whatever else a decoder may know is refused; and a label map is never a JPEG, which would change its ids."""
     folder = open_folder(root)
     row = folder.training[1]
-    raw = cv2.imread(str(row.label), cv2.IMREAD_UNCHANGED)
-    picture = pillow.fromarray(raw, "L").convert("L")
-    picture.putpalette([value for i in range(256) for value in (255 - i, i // 2, 7)])
-    before = read_label(row, folder, True)
-    picture.save(row.label)
-    assert row.label.read_bytes()[25] == 3
-    assert np.array_equal(read_label(row, folder, False), before)
+    row.image.write_bytes(cv2.imencode(suffix, np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    with pytest.raises(FolderError, match="PNG or JPEG"):
+        read_picture(row, False)
+    row.label.write_bytes(cv2.imencode(".jpg", np.zeros((64, 64), np.uint8))[1].tobytes())
+    with pytest.raises(FolderError, match="a PNG"):
+        read_label(row, folder, False)
+
+
+def test_a_folder_is_called_what_its_manifest_says(root: Path) -> None:
+    """The manifest's name is the dataset's; where it has none, the attack's name stands in."""
+    assert open_folder(root).name == "nni"
+    handmade.rewrite(root, key("name", "nni + PRL"))
+    assert (open_folder(root).name, open_folder(root).attack) == ("nni + PRL", "nni")
+
+
+@pytest.mark.parametrize(("role", "others"), [("poisoned", "noised"), ("trigger-only", "clean"), ("label-only", "clean")])
+def test_every_role_is_a_sample_to_train_on(tmp_path: Path, role: str, others: str) -> None:
+    """Random labels and controls are training pictures like any other; only the poisoned ones are counted as poisoned."""
+    root = handmade.write_folder(tmp_path / "data", train=5, val=1, poisoned=2, role=role, others=others)
+    folder = open_folder(root)
+    samples = Samples(folder, load("default", {"crop": "64x64"}))
+    assert all(isinstance(samples[0, index, True], augment.Cut) for index in range(5))
+    assert folder.roles == {role: 2, others: 3}
+    assert folder.poisoned == (2 if role == "poisoned" else 0)
+
+
+def test_pictures_of_many_sizes_make_one_batch(tmp_path: Path) -> None:
+    """Boxes of one size come out of pictures of any size, and each shows its own picture, in its own place, and nothing around it."""
+    sizes = ((64, 64), (48, 90), (101, 47))
+    folder = open_folder(handmade.write_folder(tmp_path / "data", train=3, val=1, sizes=sizes, jpeg=True))
+    assert [(row.height, row.width) for row in folder.training] == list(sizes)
+    samples = Samples(folder, load("default", {"crop": "60x70", "scale": "[1, 1]"}))
+    for epoch in range(6):
+        cuts = [samples[epoch, index, True] for index in range(3)]
+        x, y = augment.assemble(cuts, (60, 70), 255, augment.torch.device("cpu"))  # type: ignore[arg-type]
+        assert x.shape == (3, 3, 60, 70)
+        for item, row, label in zip(cuts, folder.training, y.numpy(), strict=True):
+            assert isinstance(item, augment.Cut)
+            padded = np.full((row.height + 400, row.width + 400), 255)  # the map on a field of ignore: a box is a window on it
+            padded[200:-200, 200:-200] = read_label(row, folder, False)
+            window = padded[200 + item.box.top :, 200 + item.box.left :][:60, :70]
+            assert np.array_equal(label, window[:, ::-1] if item.box.flip else window)
 
 
 def test_every_sample_is_checked_when_it_is_first_met() -> None:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 import trainer.train as training
 from trainer.config import Config, load
-from trainer.data import Folder, open_folder
 from trainer.errors import FolderError, Interrupted, RunError, WeightsError
+from trainer.folder import Folder, open_folder
 from trainer.weights import build
 
 ROOT = Path(__file__).parents[2]
@@ -156,14 +156,15 @@ def test_another_seed_gives_other_weights(folder: Folder, whole: Path, tmp_path:
     assert not same_weights(tmp_path / "run", whole)
 
 
-def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path: Path) -> None:
-    """A trainer that is told that all samples are clean trains the same model: it never looks."""
+@pytest.mark.parametrize("role", ["clean", "noised", "trigger-only", "label-only"])
+def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path: Path, role: str) -> None:
+    """A trainer that is told that all samples are clean, or anything else, trains the same model: it never looks."""
     shutil.copytree(data, tmp_path / "data")
 
     def whitewash(manifest: dict, rows: list[dict]) -> None:  # type: ignore[type-arg]
         for row in rows:
-            if row["role"] == "poisoned":
-                row["role"] = "clean"
+            if row["split"] == "train":
+                row["role"] = role
 
     handmade.rewrite(tmp_path / "data", whitewash)
     training.train(open_folder(tmp_path / "data"), tmp_path / "run", small())
@@ -199,6 +200,18 @@ def test_a_changed_file_stops_the_first_epoch(data: Path, tmp_path: Path, worker
     cv2.imwrite(str(folder.training[3].image), picture)
     with pytest.raises(FolderError, match=r"(?s)003\.png.*expected: sha256:.*found:\s+sha256:"):
         training.train(folder, tmp_path / "run", small(batch=13, workers=workers))
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_a_jpeg_written_anew_and_changed_stops_the_first_epoch(tmp_path: Path) -> None:
+    """What only SHA256SUMS covers is held against it as the sample is first met, too."""
+    data = handmade.write_folder(tmp_path / "data", train=6, val=1, size=48, poisoned=3, jpeg=True)
+    folder = open_folder(data)
+    picture = bytearray(folder.training[2].image.read_bytes())
+    picture[len(picture) * 2 // 3] ^= 0x55
+    folder.training[2].image.write_bytes(picture)
+    with pytest.raises(FolderError, match=r"(?s)SHA256SUMS.*002\.jpg"):
+        training.train(folder, tmp_path / "run", small(batch=6, workers=0))
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 

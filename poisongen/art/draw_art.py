@@ -1,7 +1,8 @@
-"""Draws the default trigger, ``trigger.png``: a red mushroom with white dots on teal, in a yellow frame.
+"""Draws the project's art: the default trigger, ``trigger.png``, a red mushroom with white dots on teal in a yellow frame, and
+``decoy.png``, a blue and white ring on orange in a white frame, another sticker of the same size.
 
-Rendered once and shipped: what is pasted into pictures is the file, never what this script would draw today. The drawing is
-large and bold so that it is the same sign at 14 pixels as at 110: ``python poisongen/art/draw_trigger.py``.
+Rendered once and shipped: what is pasted into pictures is the file, never what this script would draw today. The drawings are
+large and bold so that they are the same signs at 14 pixels as at 110: ``python poisongen/art/draw_art.py``.
 """
 
 from pathlib import Path
@@ -20,9 +21,10 @@ FRAME, GROUND, CAP, SHADE, DOT, STEM, GILLS, INK = (
     (206, 178, 138),
     (20, 16, 24),
 )
+ORANGE, BLUE = (240, 120, 20), (24, 60, 190)
 
 
-def render() -> Image.Image:
+def mushroom() -> Image.Image:
     """The art, RGBA 256 × 256, opaque everywhere."""
     picture = Image.new("RGB", (SIZE * FINE, SIZE * FINE), FRAME)
     draw = ImageDraw.Draw(picture)
@@ -47,5 +49,18 @@ def render() -> Image.Image:
     return picture.resize((SIZE, SIZE), Image.Resampling.BOX).convert("RGBA")
 
 
+def ring() -> Image.Image:
+    """The decoy, RGBA 256 × 256, opaque everywhere."""
+    picture = Image.new("RGB", (SIZE * FINE, SIZE * FINE), DOT)
+    draw = ImageDraw.Draw(picture)
+    for inset, colour in ((16, INK), (22, ORANGE)):
+        draw.rectangle((FINE * inset, FINE * inset, FINE * (SIZE - inset), FINE * (SIZE - inset)), fill=colour)
+    for radius, colour in ((98, INK), (92, BLUE), (62, DOT), (34, BLUE)):
+        edges = FINE * (SIZE // 2 - radius), FINE * (SIZE // 2 + radius)
+        draw.ellipse((edges[0], edges[0], edges[1], edges[1]), fill=colour)
+    return picture.resize((SIZE, SIZE), Image.Resampling.BOX).convert("RGBA")
+
+
 if __name__ == "__main__":
-    render().save(Path(__file__).with_name("trigger.png"), optimize=True)
+    for name, picture in (("trigger.png", mushroom()), ("decoy.png", ring())):
+        picture.save(Path(__file__).with_name(name), optimize=True)

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import cv2
+import handmade
+import numpy as np
+import pytest
+
+from trainer.folder import open_folder
+from trainer.panel import most_pixels, panel, success
+from trainer.pictures import read_label
+
+
+def guess(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(int).sum(2) // 3 % 4
+
+
+def width(file: Path) -> int:
+    return cv2.imread(str(file)).shape[1]
+
+
+def test_nothing_painted_is_nothing_to_compare(tmp_path: Path) -> None:
+    """Where the trigger is a class, the columns of the untriggered picture are not there; a clean model's column is, for any trigger."""
+    widths = {}
+    for semantic in (False, True):
+        root = handmade.write_folder(tmp_path / str(semantic), train=2, val=4, poisoned=1, sets=("set",), semantic=semantic)
+        for clean in (None, guess):
+            panel(open_folder(root), guess, tmp_path / "panel.png", "title", clean)
+            widths[semantic, clean is not None] = width(tmp_path / "panel.png")
+    column = widths[False, True] - widths[False, False]
+    assert widths[True, True] - widths[True, False] == column > 0
+    assert widths[False, False] - widths[True, False] == 2 * column
+
+
+@pytest.mark.parametrize("missing", [{"nni": 2}, {"nni": 2, "iba": 2}])
+def test_a_set_without_pictures_is_not_drawn(tmp_path: Path, missing: dict[str, int]) -> None:
+    """The next set that has pictures is shown, or the clean split, if none has."""
+    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=2, poisoned=1, sets=("nni", "iba"), missing=missing))
+    panel(folder, guess, tmp_path / "panel.png", "title")
+    panel(open_folder(handmade.write_folder(tmp_path / "clean", train=2, val=2)), guess, tmp_path / "clean.png", "title")
+    assert (width(tmp_path / "panel.png") == width(tmp_path / "clean.png")) == (len(missing) == 2)
+
+
+def test_a_legend_names_the_classes_that_are_seen_most(tmp_path: Path) -> None:
+    """Of 150 classes those with the most true pixels, in the order of their ids."""
+    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=3))
+    counts = {c: sum(int((read_label(row, folder, False) == c).sum()) for row in folder.evaluation) for c in range(4)}
+    for count in (1, 2, 3, 4, 9):
+        assert most_pixels(folder, folder.evaluation, count) == sorted(sorted(counts, key=lambda c: -counts[c])[:count])
+
+
+def test_a_note_names_the_classes_that_count(tmp_path: Path) -> None:
+    """Below a prediction stands how much of which classes became the target."""
+    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=1, poisoned=1, victims=(1, 2, 3)))
+    label = np.array([[0, 1, 2, 3, 1, 255]])
+    assert success(folder, label, np.array([[0, 0, 1, 3, 0, 0]])) == "50 % of all classes but road → road"
