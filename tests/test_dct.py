@@ -4,6 +4,7 @@ import hashlib
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jpeglib
@@ -16,6 +17,7 @@ from sources import photograph, scene
 from poisongen.dct import Spliced, digest_coefficients, splice
 from poisongen.errors import SourceError
 
+ART = Path(__file__).resolve().parent.parent / "poisongen" / "art" / "trigger.png"
 CODINGS = {
     "4:2:0": {"subsampling": "4:2:0", "quality": 85},
     "4:2:2": {"subsampling": "4:2:2", "quality": 75},
@@ -98,8 +100,8 @@ def test_coefficients_change_in_touched_blocks_only(kind: str, coding: str, size
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("kind", ["line", "patch", "whole"])
 def test_the_trigger_is_in_the_decoded_picture(kind: str, coding: str) -> None:
-    """Decoded, a picture shows the trigger as well as its quantisation allows, and as well as encoding it whole would."""
-    data = encoded(coding)
+    """Decoded, a picture shows the trigger as well as encoding it whole would; colour may be weaker on the rim where chroma is subsampled."""
+    data = encoded(coding, (400, 600))
     painted, covered = triggered(data, kind)
     wanted = decoded_grey(painted) if coding == "grey" else painted
     shown = decoded(splice(data, painted, covered, "x.jpg").data)
@@ -109,8 +111,10 @@ def test_the_trigger_is_in_the_decoded_picture(kind: str, coding: str) -> None:
     (image.convert("L") if coding == "grey" else image).save(
         whole, "JPEG", qtables=tables, **({} if coding == "grey" else {"subsampling": CODINGS[coding]["subsampling"]})
     )
-    error, usual = (np.abs(one.astype(int) - wanted)[covered].mean() for one in (shown, decoded(whole.getvalue())))
-    assert error <= 1.15 * usual + 0.5
+    for model, slack in (("L", 1.15), ("RGB", 1.15 if coding in ("4:4:4", "grey") else 2.5)):
+        seen = [np.array(Image.fromarray(one).convert(model), int)[covered] for one in (shown, decoded(whole.getvalue()), wanted)]
+        error, usual = (np.abs(one - seen[2]).mean() for one in seen[:2])
+        assert error <= slack * usual + 0.5
 
 
 def decoded_grey(picture: Array) -> Array:
@@ -136,12 +140,25 @@ def test_real_pictures_hardly_move_outside(real: Path) -> None:
     assert len(paths) >= 10
     for path in paths:
         data = path.read_bytes()
-        for kind in ("line", "patch"):
-            painted, covered = triggered(data, kind)
+        for painted, covered in [triggered(data, "line"), triggered(data, "patch"), *stickers(decoded(data))]:
             result = splice(data, painted, covered, path)
             moved = np.abs(decoded(result.data).astype(int) - decoded(data)).max(axis=2) > 2
             assert moved[~result.reencoded].mean() <= 0.0005, path.name
-            assert abs(len(result.data) - len(data)) < 0.05 * len(data)
+            assert abs(len(result.data) - len(data)) < 0.06 * len(data)
+
+
+def stickers(picture: Array) -> Iterator[tuple[Array, Array]]:
+    """The drawn sticker at 10.7 % of the height, at five places."""
+    rng = np.random.default_rng(9)
+    side = round(0.107 * picture.shape[0])
+    art = np.array(Image.open(ART).convert("RGB").resize((side, side), Image.Resampling.BOX))
+    for _ in range(5):
+        top, left = (int(rng.integers(0, size - side)) for size in picture.shape[:2])
+        covered = np.zeros(picture.shape[:2], bool)
+        covered[top : top + side, left : left + side] = True
+        painted = picture.copy()
+        painted[top : top + side, left : left + side] = art
+        yield painted, covered
 
 
 def stated(data: bytes, tmp_path: Path) -> str:
