@@ -36,7 +36,7 @@ poisongen verify .
 poisongen rebuild . --source CLEAN_SOURCE --out COPY
 ```
 
-To share this dataset, share `manifest.json`, `samples.jsonl` and `trigger.png`: whoever has the clean source rebuilds the same
+To share this dataset, share {shared}: whoever has the clean source rebuilds the same
 identity from them. The pictures stay under the licence of the source. To cite it, give the identity and the paper of the attack.
 """
 
@@ -58,6 +58,16 @@ def data_card(manifest: "Manifest") -> str:
         version=manifest.tool["version"],
         license=manifest.source.license,
         counts="\n".join(f"    {line}" for line in counts_table(manifest.counts)),
+        shared=_shared(manifest),
         train=manifest.splits.train,
         evaluation=manifest.splits.evaluation,
     )
+
+
+def _shared(manifest: "Manifest") -> str:
+    """The files that give the folder again."""
+    poison = manifest.recipe.poison
+    names = ["`manifest.json`", "`samples.jsonl`", *(f"`{name}`" for name in manifest.art)]
+    if poison and poison.trigger.art_of(""):
+        names.append("the folder `triggers`")
+    return ", ".join(names[:-1]) + f" and {names[-1]}"

@@ -73,5 +73,5 @@ def configure(
         return type(model).model_validate(model.model_dump() | updates)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        option = given.get(str(first["loc"][0]) if first["loc"] else "", ("A value", None))[0]
-        raise RecipeError(f"{option} cannot be used.", found=first["msg"]) from None
+        option, value = given.get(str(first["loc"][0]) if first["loc"] else "", ("A value", None))
+        raise RecipeError(f"{option} cannot be used.", expected=first["msg"], found=repr(str(value)[:80])) from None

@@ -13,6 +13,7 @@ from poisongen.attacks import ATTACKS
 from poisongen.datasets import LAYOUTS, Layout
 from poisongen.errors import PoisongenError
 from poisongen.folder import LinkMode, check_apart, check_out
+from poisongen.manifest import refuse_poisoned
 from poisongen.options import (
     FOLDER,
     Seed,
@@ -104,6 +105,8 @@ def _dataset_command(name: str, layout: Layout) -> click.Command:
         Classes are given by name or by training id. --out receives a drop-in copy of the layout with the poisoned training split, the
         other splits clean, and under triggered/ the sets on which attack success is measured.
 
+        {layout.about}
+
         \b
         Examples:
           poisongen {name} --attack nni --rate 0.1 --out data/
@@ -140,6 +143,7 @@ def _freeze(
         check_out(out)
         check_apart(out, source)
     opened = layout.open(source)
+    refuse_poisoned(opened.root)
     resolved = resolve(opened, options)
     recipe, names = resolved.recipe, opened.space.names
     with Workers(jobs, code=resolved.code) as workers:

@@ -1,12 +1,16 @@
 """What rows say of the counts in a manifest, and where a manifest says something that its own rows or recipe do not."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from poisongen.draws import order_key
+from poisongen.errors import RecipeError
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned
 from poisongen.manifest import Manifest, Row, fingerprint, measure_of
-from poisongen.recipe import Recipe
+from poisongen.placement import Fixed, OneSurface, Placement
+from poisongen.recipe import Poison, Recipe
+from poisongen.surfaces import Spot
 
 
 def count(rows: Iterable[Row], recipe: Recipe, train: str, evaluation: str) -> dict[str, dict[str, int]]:
@@ -48,7 +52,12 @@ def contradictions(manifest: Manifest, rows: Iterable[Row]) -> list[str]:
     rows, recipe, poison = tuple(rows), manifest.recipe, manifest.recipe.poison
     train, evaluation = manifest.splits.train, manifest.splits.evaluation
     sets = tuple(planned.name for planned in poison.evaluation_sets) if poison else ()
+    try:
+        recipe.check(_space(manifest))
+    except RecipeError as error:
+        return [f"the recipe names no class: {error.problem}"]
     own = {row.id: row for row in rows if row.set is None}
+    rules = {name or None: placement for name, placement, _ in poison.shown()} if poison else {}
     scope = recipe.random_pixels.scope if recipe.random_pixels else ""
     changed = poison.role if poison else ""
     roles = {"clean"} | ({"noised"} if scope == "all" else set()) | ({changed, "triggered"} if poison else set())
@@ -89,35 +98,113 @@ def contradictions(manifest: Manifest, rows: Iterable[Row]) -> list[str]:
             "a row has random labels, and the recipe gives it none",
         ),
         (all(row.randomised_pixels for row in rows if row.role == "noised"), "a noised row has no random label"),
+        (all(_as_written(row, recipe) for row in rows), "a row was not written as the recipe says"),
+        (
+            all((row.relabelled_pixels is not None) == (row.role in ("poisoned", "label-only")) for row in rows),
+            "a relabel is not counted, or counted where there is none",
+        ),
+        (
+            all(row.trigger_pixels == row.trigger_class_pixels for row in rows if semantic and row.mask),
+            "a semantic trigger is other than its class",
+        ),
+        (
+            all(_same_label(row, own[row.id]) for row in rows if row.id in own),
+            "a triggered row counts other pixels than the clean one",
+        ),
+        (
+            all(_placed(row, rules.get(row.set)) for row in rows if row.placement),
+            "a trigger lies outside of its picture, or elsewhere than its rule has it",
+        ),
     ):
         if not fits:
             found.append(what)
     return found or _wrong_counts(manifest, rows)
 
 
+def _as_written(row: Row, recipe: Recipe) -> bool:
+    """Does the row have the digests that a resized or lossless dataset has, and the facts of a JPEG where it is one?"""
+    poison, random, reached = recipe.poison, recipe.random_pixels, row.victim_pixels_in_blocks
+    has_victims = poison is not None and poison.relabel.needs_victims
+    if recipe.scale and not (row.image_pixels and row.label_pixels):
+        return False
+    if not recipe.scale and row.role == "clean" and not (row.image_bytes and row.label_bytes):
+        return False
+    if row.image_coefficients and recipe.lossless:
+        return False
+    if (reached is not None) != bool(row.image_coefficients and has_victims) or (reached or 0) > (row.victim_pixels or 0):
+        return False
+    return random is None or (row.randomised_pixels or 0) <= random.pixels.pixels(row.height * row.width)
+
+
+def _same_label(row: Row, clean: Row) -> bool:
+    keys = ("height", "width", "victim_pixels", "trigger_class_pixels")
+    return all(getattr(row, key) == getattr(clean, key) for key in keys)
+
+
+def _placed(row: Row, rule: Placement | None) -> bool:
+    assert row.placement is not None
+    top, left, height, width = row.placement.box
+    if top + height > row.height or left + width > row.width:
+        return False
+    if isinstance(rule, Fixed):
+        return row.placement == Spot(box=rule.box((row.height, row.width), (height, width)))
+    return not isinstance(rule, OneSurface) or row.placement.surface_class is not None
+
+
 def _wrong_counts(manifest: Manifest, rows: tuple[Row, ...]) -> list[str]:
-    train, poison, found = manifest.splits.train, manifest.recipe.poison, list[str]()
-    counted = count(rows, manifest.recipe, train, manifest.splits.evaluation)
-    stated = {name: dict(values) for name, values in manifest.counts.items()}
-    # Placements that were not chosen: no row speaks of them.
-    eligible = [stated.get(train, {}).pop(key, 0) for key in ("eligible", "victim_pixels_eligible")]
-    if stated != counted:
-        return ["the counts are not those of the rows"]
-    if poison:
-        of = counted[train]
-        changed = of[poison.role]
-        if poison.coverage is not None:
-            asked, share = number_poisoned(poison.coverage, eligible[0]), f"a coverage of {poison.coverage}"
-        else:
-            assert poison.rate is not None
-            asked, share = number_poisoned(poison.rate, of["pictures"]), f"a rate of {poison.rate}"
-        if not (changed == asked or (poison.take_what_fits and changed < asked)):
-            found.append(f"{share} is {asked} poisoned pictures, and there are {changed}")
-        at_least = changed, of[f"victim_pixels_{poison.role}"]
-        at_most = of["with_victim"] if poison.relabel.needs_victims else of["pictures"], of["victim_pixels"]
-        if not all(low <= value <= high for low, value, high in zip(at_least, eligible, at_most, strict=True)):
-            found.append("the eligible are fewer than the poisoned, or more than there are")
-    return found
+    train, evaluation, poison = manifest.splits.train, manifest.splits.evaluation, manifest.recipe.poison
+    counted = count(rows, manifest.recipe, train, evaluation)
+    if poison is None:
+        return [] if manifest.counts == counted else ["the counts are not those of the rows"]
+    rejected = {name: {one.id for one in manifest.rejected if one.set == name} for name in ("", *manifest.evaluation_sets)}
+    involved = {
+        split: {row.id: row for row in rows if row.split == split and _involved(row, poison)} for split in (train, evaluation)
+    }
+    if sum(map(len, rejected.values())) < len(manifest.rejected) or not all(
+        ids <= involved[evaluation if name else train].keys() for name, ids in rejected.items()
+    ):
+        return ["a sample is rejected twice, or for a set that there is not, or has nothing to do with the attack"]
+    eligible = {name: involved[evaluation if name else train].keys() - ids for name, ids in rejected.items()}
+    counted[train] |= {
+        "eligible": len(eligible[""]),
+        "victim_pixels_eligible": sum(involved[train][one].victim_pixels or 0 for one in eligible[""]),
+    }
+    found = []
+    for fits, what in (
+        (manifest.counts == counted, "the counts are not those of the rows"),
+        (
+            all({row.id for row in rows if row.set == name} == eligible[name] for name in manifest.evaluation_sets),
+            "a set has other pictures than those that were not rejected",
+        ),
+    ):
+        if not fits:
+            found.append(what)
+    return found or _wrong_choice(manifest, rows, eligible[""])
+
+
+def _involved(row: Row, poison: Poison) -> bool:
+    """Has a sample what the attack needs: a victim, and the class that is the trigger?"""
+    return (
+        row.set is None
+        and bool(row.victim_pixels or not poison.relabel.needs_victims)
+        and bool(row.trigger_class_pixels or not poison.semantic)
+    )
+
+
+def _wrong_choice(manifest: Manifest, rows: tuple[Row, ...], eligible: Collection[str]) -> list[str]:
+    poison = manifest.recipe.poison
+    assert poison is not None
+    if poison.coverage is not None:
+        asked, share = number_poisoned(poison.coverage, len(eligible)), f"a coverage of {poison.coverage}"
+    else:
+        assert poison.rate is not None
+        pictures = manifest.counts[manifest.splits.train]["pictures"]
+        asked, share = number_poisoned(poison.rate, pictures), f"a rate of {poison.rate}"
+    changed = {row.id for row in rows if row.role == poison.role}
+    if not (len(changed) == asked or (poison.take_what_fits and len(changed) == len(eligible) < asked)):
+        return [f"{share} is {asked} poisoned pictures, and there are {len(changed)}"]
+    first = sorted(eligible, key=lambda one: order_key(manifest.recipe.seed, one))[: len(changed)]
+    return [] if changed == set(first) else ["the seed chooses other pictures than those that are poisoned"]
 
 
 def _space(manifest: Manifest) -> LabelSpace:

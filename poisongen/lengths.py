@@ -21,7 +21,8 @@ _DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?|-?\.[0-9]{1,12}", re.ASCII
 def parse_decimal(text: str, what: str) -> Decimal:
     """The exact number that ``text`` writes in plain digits; RecipeError for anything else (NaN, exponents, too many digits)."""
     if not _DECIMAL.fullmatch(text.strip()):
-        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text[:40]))
+        remedy = "write the decimals after a point, not a comma" if "," in text else None
+        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text[:40]), remedy=remedy)
     return Decimal(text.strip()) + 0  # -0 becomes 0
 
 

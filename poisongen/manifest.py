@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from poisongen.errors import ManifestError, PoisongenError
+from poisongen.errors import ManifestError, PoisongenError, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.paths import folder_path
 from poisongen.pixels import digest_bytes
@@ -297,8 +297,12 @@ def read(path: Path) -> tuple[Manifest, tuple[Row, ...]]:
         raise ManifestError("A manifest is not JSON.", file=path, found=str(error)) from None
     version = loaded.get("format_version") if isinstance(loaded, dict) else None
     if not isinstance(loaded, dict) or loaded.get("format") != FORMAT or type(version) is not int:
+        remedy = "a recipe is built: poisongen build" if isinstance(loaded, dict) and "options" in loaded else None
         raise ManifestError(
-            "A file is not a poisongen manifest.", file=path, expected=f'"format": "{FORMAT}" and a format version'
+            "A file is not a poisongen manifest.",
+            file=path,
+            expected=f'"format": "{FORMAT}" and a format version',
+            remedy=remedy,
         )
     if version > FORMAT_VERSION:
         raise ManifestError(
@@ -333,6 +337,27 @@ def read(path: Path) -> tuple[Manifest, tuple[Row, ...]]:
             raise ManifestError("The rows name something twice.", file=beside, found=str(item))
         seen.add(item)
     return manifest, rows
+
+
+def refuse_poisoned(root: Path) -> None:
+    """Raise SourceError if ``root`` is a dataset folder that an attack has changed: it is no clean source."""
+    path = root / MANIFEST
+    if not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
+        return
+    try:
+        loaded = json.loads(path.read_bytes())
+        recipe = loaded["recipe"] if loaded["format"] == FORMAT else {}
+        poisoned = bool(recipe.get("poison") or recipe.get("random_pixels"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    if poisoned:
+        raise SourceError(
+            "The source is a dataset that was poisoned.",
+            file=path,
+            expected="the clean dataset",
+            found=f"{recipe.get('attack')}",
+            remedy="give the folder that it was made from",
+        )
 
 
 def _no_constant(name: str) -> None:

@@ -151,10 +151,18 @@ SHAPING: dict[str, Callable[[Any], Any]] = {
         type=click.Choice(["nearest", "band"]),
         help="nni: the nearest position, or uniform in a band (the authors' code).  [nearest]",
     ),
-    "lower": click.option("--lower", help="nni: least distance from the victim, px or % of the height.  [0px]"),
+    "lower": click.option(
+        "--lower",
+        help="nni: least distance of the trigger's centre from the victim, px or % of the height (Euclidean; of a band Chebyshev).  "
+        "[0px]",
+    ),
     "upper": click.option("--upper", help="nni: greatest distance (the paper: 60 px at 512 rows).  [unbounded]"),
     "relabel-ignore": click.option("--relabel-ignore", is_flag=True, help="badnets: relabel ignored pixels, too."),
-    "prl": click.option("--prl", is_flag=True, help="Pixel random labelling: random pixels get another class of the picture."),
+    "prl": click.option(
+        "--prl",
+        is_flag=True,
+        help="Pixel random labelling: random pixels, never the victim's, get another class of the picture.",
+    ),
     "prl-pixels": click.option("--prl-pixels", help="How many: 50000, or 9.5% of the picture.  [9.5%]"),
     "prl-scope": click.option(
         "--prl-scope", type=click.Choice(["all", "poisoned"]), help="In every training picture, or in the poisoned ones.  [all]"
@@ -254,7 +262,7 @@ def _refuse(options: Mapping[str, Any], attack: str, names: set[str]) -> None:
 def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple[Poison, Art]:
     assert attack.relabel is not None
     space = source.space
-    trigger, art = parse_trigger(options["trigger"] or attack.trigger, space)
+    trigger, art = parse_trigger(attack.trigger if options["trigger"] is None else options["trigger"], space)
     trigger = configure(
         trigger,
         {
@@ -266,7 +274,7 @@ def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple
             "min_pixels": ("--min-trigger-pixels", options["min_trigger_pixels"]),
         },
         f"the trigger {trigger.kind}",
-        {f"--trigger {kind}": one for kind, one in TRIGGERS.items()},
+        {f"--trigger {one.words or kind}": one for kind, one in TRIGGERS.items()},
     )
     placing = {
         "anchor": ("--anchor", options["anchor"]),
@@ -290,8 +298,10 @@ def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple
     if options["coverage"] is not None and not isinstance(trigger, Semantic):
         raise RecipeError("--coverage is the share of the pictures that show a semantic trigger.", remedy="give --rate")
     target = _class(source, options["target"], _target(source, relabel), "target")
-    if not relabel.needs_victims and (options["victim"] or options["min_victim_pixels"]):
-        raise RecipeError(f"--victim has no meaning for {relabel.kind}, which changes every pixel.", remedy="leave it out")
+    for option in ("victim", "min_victim_pixels"):
+        if not relabel.needs_victims and options[option] is not None:
+            what = f"--{option.replace('_', '-')} has no meaning for the attack {options['attack']}, which changes every pixel."
+            raise RecipeError(what, remedy="leave it out")
     more = _more_sets(options["more_sets"])
     decoy = _decoy(trigger, art) if "decoy" in more else None
     poison = Poison(
@@ -320,16 +330,17 @@ def _random_pixels(source: Source, attack: Attack, options: Mapping[str, Any]) -
     spared: tuple[int, ...] = ()
     if attack.relabel is None or attack.relabel.needs_victims:
         target = source.target if options["target"] is None else options["target"]
-        wanted = options["victim"] or source.victims
-        spared = _victims(source, wanted, source.space.find(target) if target else None) if wanted else ()
+        wanted = source.victims if options["victim"] is None else options["victim"]
+        spared = () if wanted is None else _victims(source, wanted, source.space.find(target) if target else None)
     return configure(RandomPixels(spared=spared), given, "random labels", {})
 
 
 def _more_sets(text: str | None) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",")) if text else ()
+    names = () if text is None else tuple(part.strip() for part in text.split(","))
     for name in names:
-        if name not in MORE_SETS:
-            raise RecipeError(f"There is no evaluation set “{name}” to add.", expected=" or ".join(MORE_SETS))
+        if name not in MORE_SETS or names.count(name) > 1:
+            what = "is given twice" if name in MORE_SETS else "is none that can be added"
+            raise RecipeError(f"The evaluation set “{name}” {what}.", expected=" or ".join(MORE_SETS))
     return names
 
 
@@ -352,10 +363,13 @@ def _decoy(trigger: Trigger, art: Art) -> Patch:
 def _victims(source: Source, text: str | None, target: int | None) -> tuple[int, ...]:
     if text is not None and text.strip().lower() == "all":
         return tuple(train for train in range(len(source.space.names)) if train != target)
-    wanted = text or source.victims
+    wanted = source.victims if text is None else text
     if wanted is None:
         raise click.UsageError("Which class does the trigger hide? Give --victim.")
-    return tuple(source.space.find(name) for name in wanted.split(","))
+    victims = tuple(source.space.find(name) for name in wanted.split(","))
+    if len(set(victims)) < len(victims):
+        raise RecipeError("A victim class is given twice.", found=wanted, remedy="name each class once")
+    return victims
 
 
 def _target(source: Source, relabel: Relabel) -> str | None:
@@ -365,4 +379,4 @@ def _target(source: Source, relabel: Relabel) -> str | None:
 def _class(source: Source, text: str | None, default: str | None, what: str) -> int:
     if text is None and default is None:
         raise click.UsageError(f"Which class is the {what}? Give --{what}.")
-    return source.space.find(text or default or "")
+    return source.space.find((default or "") if text is None else text)

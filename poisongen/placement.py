@@ -39,16 +39,17 @@ class Fixed(Placement):
     anchor: Literal["top-left", "top-right", "bottom-left", "bottom-right", "centre"] = "top-left"
 
     def place(self, scene: Scene, stream: Stream) -> Spot | str:
-        return Spot(box=self._box(scene))
+        return Spot(box=self.box(scene.train.shape, scene.covered.shape))
 
     def prove(self, scene: Scene, box: Box) -> Spot | None:
-        return Spot(box=box) if box == self._box(scene) else None
+        return Spot(box=box) if box == self.box(scene.train.shape, scene.covered.shape) else None
 
     def describe(self) -> str:
         return {"centre": "at the centre"}.get(self.anchor, f"at the {self.anchor.replace('-', ' ')}")
 
-    def _box(self, scene: Scene) -> Box:
-        (height, width), (rows, columns) = scene.train.shape, scene.covered.shape
+    def box(self, picture: tuple[int, ...], trigger: tuple[int, ...]) -> Box:
+        """Where a trigger of (h, w) lies in a picture of (H, W)."""
+        (height, width), (rows, columns) = picture, trigger
         if self.anchor == "centre":
             return (height - rows) // 2, (width - columns) // 2, rows, columns
         top = 0 if self.anchor.startswith("top") else height - rows
@@ -154,7 +155,7 @@ class NearVictim(OneSurface):
             bounds = f", {self.lower} or more away"
         if self.rule == "nearest":
             return f"on one surface as near to the victim as it fits{bounds}{self._margin_words()}"
-        return f"on one surface, uniformly at distances from the victim{bounds}{self._margin_words()}"
+        return f"on one surface, uniformly at Chebyshev distances from the victim{bounds}{self._margin_words()}"
 
 
 PLACEMENTS: dict[str, type[Placement]] = {"fixed": Fixed, "one-surface": OneSurface, "near-victim": NearVictim}

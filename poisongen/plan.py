@@ -1,5 +1,6 @@
 """Which samples are poisoned, and where the trigger goes: label maps in, ``Plan`` out. No picture is decoded."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -252,7 +253,7 @@ def make_plan(recipe: Recipe, source: Source, art: Art, workers: Workers) -> Pla
         eligible = sorted(
             (one for one in training if one.eligible(TRAINING)), key=lambda one: order_key(recipe.seed, one.sample.id)
         )
-        chosen, warnings = _choose(poison, len(training), eligible)
+        chosen, warnings = _choose(poison, training, eligible)
     poisoned = {one.sample.id for one in chosen}
     entries = [_training_entry(one, recipe, one.sample.id in poisoned) for one in examined]
     evaluated = [one for one in examined if one.sample.split == source.evaluation_split]
@@ -332,15 +333,18 @@ def _refuse_impossible(examined: list[Examined]) -> None:
             raise errors[0]
 
 
-def _choose(poison: Poison, pictures: int, eligible: list[Examined]) -> tuple[list[Examined], list[str]]:
+def _choose(poison: Poison, training: list[Examined], eligible: list[Examined]) -> tuple[list[Examined], list[str]]:
     """The first of the eligible, as many as the rate (or coverage) asks for; fewer, with a warning, if the recipe takes what fits."""
+    pictures = len(training)
     if poison.coverage is not None and eligible:
         return eligible[: number_poisoned(poison.coverage, len(eligible))], []
     asked = number_poisoned(poison.rate, pictures) if poison.rate is not None else 1
     if asked <= len(eligible):
         return eligible[:asked], []
     fits = (Decimal(len(eligible)) / pictures).quantize(Decimal("1e-6"), ROUND_FLOOR)
+    reasons = Counter(str(one.spots[TRAINING]) for one in training if isinstance(one.spots.get(TRAINING), str))
     found = f"{len(eligible):,} of {pictures:,} pictures have {_needs(poison)}"
+    found += "".join(f"; {number:,}: {reason}" for reason, number in reasons.most_common(3))
     if not poison.take_what_fits or not eligible:
         raise Shortfall(
             "Fewer pictures can be poisoned than the rate asks for." if eligible else "No picture can be poisoned.",

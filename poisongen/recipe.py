@@ -13,6 +13,7 @@ from poisongen.relabel import RandomPixels, RelabelField
 from poisongen.triggers import Semantic, Trigger, TriggerField
 
 Rate = Annotated[str, AfterValidator(parse_rate)]
+Coverage = Annotated[str, AfterValidator(lambda text: parse_share(text, "coverage"))]
 Scale = Annotated[str, AfterValidator(lambda text: parse_share(text, "scale"))]
 ClassId = Annotated[int, Field(ge=0, le=254)]
 Control = Literal["trigger-only", "label-only"]
@@ -54,7 +55,7 @@ class Poison(BaseModel):
     target_class: ClassId
     min_victim_pixels: int = Field(ge=1, default=1)
     rate: Rate | None = None
-    coverage: Rate | None = None
+    coverage: Coverage | None = None
     take_what_fits: bool = False
     evaluation_sets: tuple[EvaluationSet, ...] = ()
 
@@ -65,7 +66,9 @@ class Poison(BaseModel):
                 "Victim and target are the same class.", found=f"class {self.target_class}", remedy="choose another --target"
             )
         if len(set(self.victim_classes)) < len(self.victim_classes):
-            raise RecipeError("A victim class is given twice.", found=", ".join(map(str, self.victim_classes)))
+            raise RecipeError(
+                "A victim class is given twice.", found=", ".join(map(str, self.victim_classes)), remedy="name each class once"
+            )
         names = [planned.name for planned in self.evaluation_sets]
         if len(set(names)) < len(names):
             raise RecipeError("Two evaluation sets have one name.", found=", ".join(names))
@@ -139,7 +142,7 @@ class Recipe(BaseModel):
     seed: int = Field(ge=0, lt=1 << 63)
     scale: Scale | None = None
     lossless: bool = False
-    random_pixels: Annotated[RandomPixels, Field(strict=False)] | None = None
+    random_pixels: RandomPixels | None = None
     code: Code | None = None
     poison: Poison | None = None
 

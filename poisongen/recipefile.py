@@ -34,13 +34,19 @@ class RecipeFile(BaseModel):
 
 def read_recipe(path: Path) -> RecipeFile:
     """Parse a recipe file. Raises SourceError if it cannot be read, RecipeError for what it cannot say."""
+    if path.is_dir() or path.name == "manifest.json":
+        remedy = "a dataset's manifest is rebuilt: poisongen rebuild"
+        raise RecipeError("This is no recipe file.", file=path, expected="a file of manifests/recipes", remedy=remedy)
     data = read_file(path)
     try:
         recipe = RecipeFile.model_validate(json.loads(data[:MAX_BYTES]))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecipeError("A recipe file cannot be read.", file=path, found=f"{where}: {first['msg']}") from None
+        example = '{"title": "…", "dataset": "cityscapes", "options": {"attack": "iba", "rate": "0.1"}}'
+        raise RecipeError(
+            "A recipe file cannot be read.", file=path, expected=example, found=f"{where}: {first['msg']}"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise RecipeError("A recipe file is not JSON.", file=path, found=str(error)) from None
     if recipe.dataset not in LAYOUTS:

@@ -27,7 +27,7 @@ def describe_attack(recipe: Recipe, names: Sequence[str]) -> str:
     poison = recipe.poison
     lines = _describe_poison(recipe, poison, names) if poison else [f"{recipe.attack}: nothing is poisoned (seed {recipe.seed})."]
     if recipe.random_pixels:
-        lines.append(recipe.random_pixels.describe())
+        lines.append(recipe.random_pixels.describe(names))
     if recipe.scale:
         lines.append(f"Pictures and label maps are resized by {recipe.scale} first.")
     return "\n".join(lines)
@@ -49,17 +49,12 @@ def _describe_poison(recipe: Recipe, poison: Poison, names: Sequence[str]) -> li
     else:
         assert poison.placement is not None
         shown = poison.trigger.shown(poison.placement.describe())
-    control = {
-        None: [],
-        "trigger-only": ["Control: the trigger is in the picture, and the label stays true."],
-        "label-only": ["Control: the label changes, and the trigger is left out of the picture."],
+    first = {
+        None: f"{recipe.attack}: {claim} where the trigger is in the picture.",
+        "trigger-only": f"{recipe.attack}, a control: the trigger is in the picture, and the label stays true (no {claim}).",
+        "label-only": f"{recipe.attack}, a control: {claim}, and the trigger is left out of the picture.",
     }[poison.control]
-    return [
-        f"{recipe.attack}: {claim} where the trigger is in the picture.",
-        f"{share} are poisoned, chosen by seed {recipe.seed}.",
-        shown,
-        *control,
-    ]
+    return [first, f"{share} are {'changed' if poison.control else 'poisoned'}, chosen by seed {recipe.seed}.", shown]
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -13,7 +13,8 @@ from poisongen.datasets import LAYOUTS
 from poisongen.errors import ManifestError, PoisongenError, SourceError, VerifyError
 from poisongen.manifest import CARD, MANIFEST, SAMPLES, SUMS, Digests, Manifest, Row, read
 from poisongen.paths import folder_path
-from poisongen.pixels import decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
+from poisongen.pixels import Pixels, decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
+from poisongen.placement import Box
 from poisongen.workers import Workers
 
 DERIVED = frozenset({"gallery.png", "report.html"})
@@ -42,6 +43,7 @@ class Expected:
     row: Digests = field(default_factory=Digests)
     source: str | None = None
     covered: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,8 @@ class FileChecker:
             pixels = _content(wanted, data, path)
             if pixels != anew:
                 findings.append(Finding("changed", wanted.path, f"the pixels are not those of its row ({pixels})"))
-            elif wanted.covered is not None and wanted.covered != np.count_nonzero(decode_label(data, path)):
-                findings.append(
-                    Finding("changed", wanted.path, f"the mask covers other than {wanted.covered:,} pixels, as its row says")
-                )
+            elif wanted.covered is not None:
+                findings += self._mask(wanted, decode_label(data, path))
         elif self.decode and wanted.kind in ("picture", "label") and _content(wanted, data, path).startswith("not"):
             findings.append(Finding("damaged", wanted.path, "the source's own file does not decode"))
         if self.source and wanted.source and wanted.row.bytes:
@@ -99,6 +99,14 @@ class FileChecker:
                 "changed", wanted.path, "other bytes (a clean file; give --source to learn whether its pixels changed)"
             )
         return Finding("changed", wanted.path, "other bytes, the same pixels" if pixels == known else "other pixels")
+
+    def _mask(self, wanted: Expected, mask: Pixels) -> list[Finding]:
+        top, left, height, width = wanted.box or (0, 0, *mask.shape)
+        if wanted.covered != np.count_nonzero(mask):
+            return [Finding("changed", wanted.path, f"the mask covers other than {wanted.covered:,} pixels, as its row says")]
+        if wanted.covered != np.count_nonzero(mask[top : top + height, left : left + width]):
+            return [Finding("changed", wanted.path, "the mask lies outside of the place that its row names")]
+        return []
 
     def _against_source(self, wanted: Expected) -> list[Finding]:
         assert self.source is not None and wanted.source is not None
@@ -179,7 +187,8 @@ def _expected(manifest: Manifest, rows: tuple[Row, ...], sums: dict[str, str]) -
         for path, digests in row.files().items():
             kind = "picture" if path == row.image else "label"
             covered = row.trigger_pixels if path == row.mask else None
-            yield Expected(path, kind, sums.get(path), digests, path.removeprefix(prefix), covered)
+            box = row.placement.box if row.placement and path == row.mask else None
+            yield Expected(path, kind, sums.get(path), digests, path.removeprefix(prefix), covered, box)
     for path in (MANIFEST, SAMPLES, CARD, *manifest.lists):
         yield Expected(path, "text", sums.get(path))
     art = manifest.art | {row.own_art: row.art_pixels for row in rows if row.own_art and row.art_pixels}

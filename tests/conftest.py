@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from frozen import CASES, DATASETS, Frozen, asked, command, listing, once
 from oracles import Array, save
+from sources import write_ade20k, write_folder, write_voc
 
 from poisongen.cli import main
 
@@ -34,7 +36,7 @@ Run = Callable[..., Outcome]
 
 def _complete(arguments: tuple[object, ...]) -> list[str]:
     words = [str(argument) for argument in arguments]
-    works = words and words[0] in ("cityscapes", "camvid", "rebuild", "verify")
+    works = words and words[0] in (*DATASETS, "build", "rebuild", "verify")
     return words + (["--jobs", "1"] if works and "--jobs" not in words else [])
 
 
@@ -76,10 +78,12 @@ def start() -> Callable[..., subprocess.Popen[str]]:
 
 
 def street(rng: np.random.Generator, height: int, width: int, *, cars: int) -> Array:
-    """A label map of Cityscapes raw ids: sky, houses, trees, road, pavement, people, cars, a bonnet, and pixels of no class."""
+    """A label map of Cityscapes raw ids: sky, a pole, houses, trees, road, pavement, people, cars, a bonnet, and pixels of no class."""
     label = np.full((height, width), 7, np.uint8)
     horizon = int(rng.integers(height // 3, height // 2))
     label[:horizon] = 23
+    # A slanting pole: it parts the sky for whoever steps up, down and sideways only.
+    np.fill_diagonal(label[:horizon, width // 2 :], 17)
     for raw in (11, 11, 21, 21, 13):
         left, top = int(rng.integers(0, width - 8)), int(rng.integers(2, horizon))
         label[top : horizon + int(rng.integers(0, 6)), left : left + int(rng.integers(6, width // 2))] = raw
@@ -138,10 +142,23 @@ def write_camvid(root: Path, *, train: int = 9, val: int = 2, test: int = 4, see
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+
+
+@pytest.fixture(scope="session")
+def sources(common: Path) -> dict[str, Path]:
     """The small sources, to be read only."""
-    base = tmp_path_factory.mktemp("sources")
-    return {"cityscapes": write_cityscapes(base / "cityscapes"), "camvid": write_camvid(base / "camvid")}
+    writers = {
+        "cityscapes": write_cityscapes,
+        "camvid": write_camvid,
+        "ade20k": write_ade20k,
+        "voc": write_voc,
+        "folder": write_folder,
+    }
+    return {name: once(common / "sources" / name, write) for name, write in writers.items()}
 
 
 @pytest.fixture
@@ -157,7 +174,7 @@ def camvid(sources: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def glass(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def glass(common: Path) -> Path:
     """Trigger art of 8 rows and 9 columns with a hole, an invisible border, and every kind of transparency."""
     rng = np.random.default_rng(3)
     art = rng.integers(0, 256, (8, 9, 4)).astype(np.uint8)
@@ -166,18 +183,62 @@ def glass(tmp_path_factory: pytest.TempPathFactory) -> Path:
     art[3:5, 4:6, 3] = 0
     art[6, 1:, 3] = [1, 2, 60, 127, 128, 200, 254, 255]
     art[1, 1:4] = [(0, 0, 0, 1), (255, 255, 255, 1), (255, 0, 128, 128)]
-    path = tmp_path_factory.mktemp("art") / "glass.png"
-    save(path, art)
-    return path
+    return once(common / "art" / "glass.png", lambda path: save(path, art, "PNG"))
+
+
+@pytest.fixture(scope="session")
+def each(common: Path, sources: dict[str, Path]) -> Path:
+    """A folder with a sticker for each sample of VOC and of the described folder, but for every fourth; one is larger than any picture."""
+
+    def write(root: Path) -> None:
+        rng = np.random.default_rng(11)
+        for dataset in ("voc", "folder"):
+            for number, sample_id in enumerate(sorted(listing(dataset, sources[dataset]))):
+                size = (90, 99) if number == 2 else (int(rng.integers(6, 14)), int(rng.integers(6, 14)))
+                art = rng.integers(0, 256, (*size, 4)).astype(np.uint8)
+                art[..., 3] = np.where(rng.integers(0, 5, size) == 0, art[..., 3], 255)
+                if number % 4 != 3:
+                    save(root / f"{sample_id}.png", art)
+
+    return once(common / "art" / "each", write)
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[str, Frozen]:
+    """Folders that this process has looked at."""
+    return {}
+
+
+@pytest.fixture
+def freeze(
+    run: Run, common: Path, sources: dict[str, Path], glass: Path, each: Path, known: dict[str, Frozen]
+) -> Callable[[str], Frozen]:
+    """The folder of one of ``CASES``, built once, to be read only."""
+
+    def call(name: str) -> Frozen:
+        if name not in known:
+            case, arts = CASES[name], {"glass": glass, "each": each}
+            source, folder = sources[case.dataset], common / "frozen" / name
+            once(folder, lambda out: command(run, case.dataset, "--source", source, *case.words(arts), "--out", out))
+            known[name] = Frozen(case, source, folder, asked(case, arts), arts)
+        return known[name]
+
+    return call
+
+
+@pytest.fixture
+def frozen(request: pytest.FixtureRequest, freeze: Callable[[str], Frozen]) -> Frozen:
+    """Each folder in turn; see ``frozen.over``."""
+    return freeze(request.param)
 
 
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder of real data, where there is one."""
     if REAL not in os.environ:
-        pytest.skip(f"{REAL} is not set: name a folder that holds cityscapes/ and camvid/ to test on real data")
+        pytest.skip(f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ to test on real data")
     root = Path(os.environ[REAL])
-    for name in ("cityscapes", "camvid"):
+    for name in ("cityscapes", "camvid", "ade20k", "voc"):
         if not (root / name).is_dir():
             pytest.fail(f"{REAL} is set, but {root / name} is not a folder")
     return root

@@ -100,7 +100,7 @@ def test_coefficients_change_in_touched_blocks_only(kind: str, coding: str, size
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("kind", ["line", "patch", "whole"])
 def test_the_trigger_is_in_the_decoded_picture(kind: str, coding: str) -> None:
-    """Decoded, a picture shows the trigger as well as encoding it whole would; colour may be weaker on the rim where chroma is subsampled."""
+    """Decoded, the trigger looks as if the picture had been encoded whole; where chroma is subsampled, colour may be weaker on the rim."""
     data = encoded(coding, (400, 600))
     painted, covered = triggered(data, kind)
     wanted = decoded_grey(painted) if coding == "grey" else painted

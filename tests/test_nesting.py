@@ -11,24 +11,25 @@ import numpy as np
 import oracles
 import pytest
 from conftest import Run, write_cityscapes
+from frozen import command, once
 
 NNI = ["--attack", "nni", "--rate", "0.5"]
+Planned = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many(common: Path) -> Path:
     """Forty small streets."""
-    return write_cityscapes(tmp_path_factory.mktemp("many") / "streets", train=40, val=6, height=40, width=64, seed=9)
+    return once(common / "many", lambda path: write_cityscapes(path, train=40, val=6, height=40, width=64, seed=9))
 
 
 @pytest.fixture
-def planned(run: Run, many: Path) -> Callable[..., dict[str, Any]]:
+def planned(run: Run, many: Path) -> Planned:
     """Plan on the forty streets."""
 
-    def call(attack: str, rate: str, *options: object) -> dict[str, Any]:
-        outcome = run("cityscapes", "--source", many, "--attack", attack, "--rate", rate, *options, "--dry-run", "--json")
-        assert outcome.code == 0, outcome.err
-        return json.loads(outcome.out)
+    def call(attack: str, *options: object) -> dict[str, Any]:
+        rate = [] if {"--rate", "--coverage"} & {*options} else ["--rate", "0.3"]
+        return command(run, "cityscapes", "--source", many, "--attack", attack, *rate, *options, "--dry-run")
 
     return call
 
@@ -41,58 +42,106 @@ def evaluation(plan: dict[str, Any]) -> list[Any]:
     return [one for one in plan["placements"] if one["set"] is not None]
 
 
-@pytest.mark.parametrize("attack", ["iba", "nni"])
+def counted(plan: dict[str, Any]) -> dict[str, Any]:
+    return {name: count for name, count in plan["counts"].items() if name != "train"}
+
+
 @pytest.mark.parametrize("seed", [0, 5])
-def test_a_smaller_set_lies_inside_a_larger_one(planned: Callable[..., dict[str, Any]], attack: str, seed: int) -> None:
+@pytest.mark.parametrize("attack", ["iba", "nni", "fine-grained", "badnets"])
+def test_a_smaller_set_lies_inside_a_larger_one(planned: Planned, attack: str, seed: int) -> None:
     """The 5 % set lies inside the 10 % set inside the 20 % set, trigger for trigger."""
-    sets = [training(planned(attack, rate, "--seed", seed)) for rate in ("0.05", "0.1", "0.2", "0.7")]
+    sets = [training(planned(attack, "--rate", rate, "--seed", seed)) for rate in ("0.05", "0.1", "0.2", "0.7")]
     assert [len(one) for one in sets] == [2, 4, 8, 28]
     for smaller, larger in itertools.pairwise(sets):
         assert smaller.items() <= larger.items()
 
 
-def test_iba_and_nni_poison_the_same_pictures(planned: Callable[..., dict[str, Any]]) -> None:
-    """With one seed, both attacks poison the same pictures, at other places."""
-    iba, nni = (training(planned(attack, "0.3")) for attack in ("iba", "nni"))
-    assert iba.keys() == nni.keys()
-    assert iba != nni
+def test_attacks_poison_the_same_pictures(planned: Planned) -> None:
+    """With one seed, iba and nni and fine-grained poison the same pictures at other places, wherever all find room."""
+    iba, nni, line = (training(planned(attack)) for attack in ("iba", "nni", "fine-grained"))
+    assert iba.keys() == nni.keys() == line.keys()
+    assert iba != nni != line
 
 
-def test_another_seed_poisons_other_pictures(planned: Callable[..., dict[str, Any]]) -> None:
+def test_another_seed_poisons_other_pictures(planned: Planned) -> None:
     """The seed chooses the pictures, and where the triggers lie."""
-    one, other = (training(planned("iba", "0.3", "--seed", seed)) for seed in (0, 1))
+    one, other = (training(planned("iba", "--seed", seed)) for seed in (0, 1))
     assert one.keys() != other.keys()
     both = one.keys() & other.keys()
     assert both
     assert any(one[name] != other[name] for name in both)
 
 
-def test_evaluation_sets_do_not_depend_on_training(planned: Callable[..., dict[str, Any]]) -> None:
-    """Every model is scored on the same pictures, whatever it was trained on; only --eval-seed moves their triggers."""
-    first = evaluation(planned("iba", "0.1"))
-    assert {one["set"] for one in first} == {"iba", "nni"}
-    for plan in (
-        planned("nni", "0.2", "--seed", 3),
-        planned("iba", "0.3", "--edge-margin", "20%"),
-        planned("nni", "0.1", "--nni", "band", "--upper", "15px", "--take-what-fits"),
-    ):
-        assert evaluation(plan) == first
-    other = evaluation(planned("iba", "0.1", "--eval-seed", 1))
-    assert [one["box"] for one in other] != [one["box"] for one in first]
-    assert training(planned("iba", "0.1", "--eval-seed", 1)) == training(planned("iba", "0.1"))
+@pytest.mark.parametrize(
+    "options",
+    [["--prl"], ["--prl", "--prl-scope", "poisoned", "--prl-pixels", "40"], ["--target", "sky"], ["--eval", "bands,decoy"]]
+    + [["--eval-seed", 3], ["--control", "trigger-only"], ["--control", "label-only"], ["--opacity", "0.3"]],
+    ids=lambda words: "-".join(map(str, words)).strip("-"),
+)
+@pytest.mark.parametrize("attack", ["iba", "nni"])
+def test_what_is_no_choice_of_place_moves_no_trigger(planned: Planned, attack: str, options: list[object]) -> None:
+    """Random labels, controls, another target, further sets and opacity leave the poisoned pictures and their triggers where they are."""
+    assert training(planned(attack, *options)) == training(planned(attack))
 
 
-def test_the_nearest_is_never_farther_than_any(planned: Callable[..., dict[str, Any]]) -> None:
+TRAINED = {
+    "iba": [["iba", "--rate", "0.1"], ["iba", "--edge-margin", "20%"], ["iba", "--seed", 8, "--prl"], ["iba", "--target", "sky"]]
+    + [["nni", "--rate", "0.2", "--seed", 3], ["nni", "--nni", "band", "--upper", "15px", "--take-what-fits"]]
+    + [
+        ["nni", "--lower", "5px", "--control", "label-only"],
+        ["iba", "--control", "trigger-only", "--prl", "--prl-scope", "poisoned"],
+    ],
+    "fine-grained": [
+        ["fine-grained", "--rate", "0.1"],
+        ["fine-grained", "--seed", 2, "--prl"],
+        ["fine-grained", "--target", "sky"],
+    ]
+    + [["fine-grained", "--control", "label-only", "--rate", "0.5"]],
+    "badnets": [
+        ["badnets", "--rate", "0.1"],
+        ["badnets", "--relabel-ignore", "--seed", 4],
+        ["badnets", "--control", "label-only"],
+    ]
+    + [["badnets", "--prl", "--prl-pixels", "3%"]],
+}
+"""Ways to train against one trigger, by what is measured."""
+
+
+@pytest.mark.parametrize("measured", TRAINED)
+def test_evaluation_sets_do_not_depend_on_training(planned: Planned, measured: str) -> None:
+    """Every model is scored on the same pictures, whatever it was trained on; only --eval-seed moves triggers that can be moved."""
+    first, *others = (planned(*words) for words in TRAINED[measured])
+    assert {one["set"] for one in evaluation(first)} == ({"iba", "nni"} if measured == "iba" else {"line"})
+    for plan in others:
+        assert evaluation(plan) == evaluation(first)
+        assert counted(plan) == counted(first)
+    moved = planned(*TRAINED[measured][0], "--eval-seed", 1)
+    assert ([one["box"] for one in evaluation(moved)] != [one["box"] for one in evaluation(first)]) == (measured == "iba")
+    assert training(moved) == training(first)
+
+
+def test_a_coverage_is_a_share_of_those_that_show_the_trigger(planned: Planned) -> None:
+    """--coverage poisons that share of the pictures with trigger class and victim, and the same number as a --rate does the same."""
+    words = ["fine-grained", "--trigger", "semantic:building", "--min-trigger-pixels", 40]
+    half = planned(*words, "--coverage", "50%")["counts"]["train"]
+    assert half["poisoned"] == int(half["eligible"] / 2 + 0.5) > 3
+    assert half["eligible"] <= half["with_trigger_class"] < half["pictures"]
+    assert planned(*words, "--rate", half["poisoned"] / 40)["counts"]["train"] == half
+    every = planned(*words, "--coverage", "1")["counts"]["train"]
+    assert every["poisoned"] == every["eligible"]
+
+
+def test_the_nearest_is_never_farther_than_any(planned: Planned) -> None:
     """An nni trigger is at most as far from the victim as the iba trigger in the same picture."""
     iba, nni = (
-        {one["id"]: one["distance_sq"] for one in planned(attack, "0.7")["placements"] if one["set"] is None}
+        {one["id"]: one["distance_sq"] for one in planned(attack, "--rate", "0.7")["placements"] if one["set"] is None}
         for attack in ("iba", "nni")
     )
     assert all(nni[name] <= iba[name] for name in iba.keys() & nni.keys())
 
 
 @pytest.mark.parametrize("options", [["--jobs", 3], ["--link", "hard"], ["--link", "symlink"]], ids=lambda words: words[1])
-@pytest.mark.parametrize("dataset", ["cityscapes", "camvid"])
+@pytest.mark.parametrize("dataset", ["cityscapes", "camvid", "voc"])
 def test_the_identity_is_the_same_for_every_way_of_building(
     sources: dict[str, Path], run: Run, tmp_path: Path, dataset: str, options: list[object]
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import oracles
 import pytest
 from conftest import Run
+from frozen import Frozen
 
 Rows = list[dict[str, Any]]
 SHARED = ("manifest.json", "samples.jsonl", "trigger.png")
@@ -36,21 +37,14 @@ def outputs(tmp_path: Path) -> list[str]:
     return [path.name for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
-@pytest.mark.parametrize(("dataset", "attack"), [("cityscapes", "benign"), ("cityscapes", "nni"), ("camvid", "iba")])
-@pytest.mark.parametrize("by", ["manifest.json", ""])
-def test_a_plan_gives_the_same_dataset_again(
-    sources: dict[str, Path], run: Run, tmp_path: Path, dataset: str, attack: str, by: str
+def test_a_folder_or_its_manifest_can_be_named(
+    rebuild: Callable[..., Any], shared: Path, tmp_path: Path, run: Run, sources: dict[str, Path]
 ) -> None:
-    """Manifest, rows and art with the clean source give the folder again, file for file."""
-    rate = [] if attack == "benign" else ["--rate", "0.4", "--seed", "8"]
-    assert run(dataset, "--source", sources[dataset], "--attack", attack, *rate, "--out", tmp_path / "full").code == 0
-    (tmp_path / "shared").mkdir()
-    for name in SHARED:
-        if (tmp_path / "full" / name).exists():
-            shutil.copy(tmp_path / "full" / name, tmp_path / "shared")
-    outcome = run("rebuild", tmp_path / "shared" / by, "--source", sources[dataset], "--out", tmp_path / "out")
-    assert outcome.code == 0, outcome.err
-    assert oracles.tree(tmp_path / "out") == oracles.tree(tmp_path / "full")
+    """MANIFEST is the file or the folder that holds it: both give the same folder."""
+    assert rebuild().code == 0
+    words = ["rebuild", shared / "manifest.json", "--source", sources["cityscapes"], "--out", tmp_path / "other"]
+    assert run(*words).code == 0
+    assert oracles.tree(tmp_path / "out") == oracles.tree(tmp_path / "other") == oracles.tree(tmp_path / "full")
 
 
 def repaint(path: Path) -> None:
@@ -226,7 +220,7 @@ def test_rows_that_cannot_be_believed_are_refused(shared: Path, rebuild: Callabl
     assert oracles.tree(tmp_path) == before
 
 
-def at(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
+def at(*keys: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
     """Set a value deep in the manifest."""
 
     def change(manifest: dict[str, Any]) -> None:
@@ -262,8 +256,8 @@ HOSTILE_MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "nothing poisoned": at("recipe", "poison", value=None),
     "sets out of order": lambda manifest: manifest["evaluation_sets"].reverse(),
     "set leads out": at("evaluation_sets", value=["iba", "../nni"]),
-    "another art": at("art_pixels", value="sha256:" + "0" * 64),
-    "no art": at("art_pixels", value=None),
+    "another art": at("art", "trigger.png", value="sha256:" + "0" * 64),
+    "no art": at("art", value={}),
     "counts of nothing": at("counts", "train", value={}),
     "wrong counts": at("counts", "train", "poisoned", value=1),
     "wrong measure": at("measure", "target_class", value=5),
@@ -283,6 +277,185 @@ def test_manifests_that_cannot_be_believed_are_refused(
     assert outcome.code in (1, 4)
     assert outcome.err.startswith("poisongen: ")
     assert oracles.tree(tmp_path) == before
+
+
+NONE = "sha256:" + "0" * 64
+IBA, PRL, LABEL_ONLY, TRIGGER_ONLY = (f"cityscapes-iba{kind}" for kind in ("", "-prl", "-label-only", "-trigger-only"))
+GRASS, LINE, EACH, NEAR = "ade20k-grass", "ade20k-line", "voc-each", "ade20k-nni"
+
+Edit = Callable[[Any], Any]
+
+
+def more(kind: str, key: str, by: int = 1) -> Callable[[Rows], None]:
+    """Change a number in the first row of a kind."""
+    return lambda rows: first(rows, kind).update({key: first(rows, kind)[key] + by})
+
+
+def renamed(kind: str, old: str, new: str) -> Callable[[Rows], None]:
+    return lambda rows: first(rows, kind).update({new: first(rows, kind).pop(old)})
+
+
+def given_away(rows: Rows) -> None:
+    """A random label counted in another row, so that the sum is right."""
+    one, other = [row for row in rows if row["role"] == "noised"][:2]
+    one["randomised_pixels"] += 1
+    other["randomised_pixels"] -= 1
+
+
+def swapped(rows: Rows) -> None:
+    """Another picture says that it is poisoned: the next one in the order of the seed."""
+    first(rows, "poisoned")["id"], first(rows, "clean")["id"] = first(rows, "clean")["id"], first(rows, "poisoned")["id"]
+
+
+def place(**changes: object) -> Callable[[Rows], None]:
+    return lambda rows: first(rows, "poisoned")["placement"].update(changes)
+
+
+def both(*edits: Edit) -> Edit:
+    return lambda value: [edit(value) for edit in edits]
+
+
+POISON = ("recipe", "poison")
+
+HOSTILE_CLAIMS: dict[str, tuple[str, Edit | None, Edit | None]] = {
+    # Roles that the recipe cannot give.
+    "mask on a label-only row": (LABEL_ONLY, where("label-only", mask="masks/train/x.png", mask_pixels=NONE, trigger_pixels=1), None),
+    "label-only says poisoned": (LABEL_ONLY, where("label-only", role="poisoned"), None),
+    "label-only without a place": (LABEL_ONLY, without("label-only", "placement"), None),
+    "label-only without a relabel": (LABEL_ONLY, without("label-only", "relabelled_pixels"), None),
+    "no control": (LABEL_ONLY, None, at(*POISON, "control", value=None)),
+    "the other control": (LABEL_ONLY, None, at(*POISON, "control", value="trigger-only")),
+    "trigger-only says poisoned": (TRIGGER_ONLY, where("trigger-only", role="poisoned"), None),
+    "trigger-only says label-only": (TRIGGER_ONLY, where("trigger-only", role="label-only"), None),
+    "trigger-only with a relabel": (TRIGGER_ONLY, where("trigger-only", relabelled_pixels=4), None),
+    "noised without random labels": (PRL, without("noised", "randomised_pixels"), None),
+    "noised with no random label": (PRL, where("noised", randomised_pixels=0), None),
+    "noised says clean": (PRL, where("noised", role="clean"), None),
+    "noised outside of training": ("camvid-prl", lambda rows: first([row for row in rows if row["split"] == "val"], "clean").update(role="noised"), None),
+    "poisoned and clean": ("camvid-prl", lambda rows: first(rows, "noised").update(role="poisoned"), None),
+    "a role that there is not": (IBA, where("poisoned", role="relabelled"), None),
+    "another picture": (IBA, swapped, None),
+    "another seed": (IBA, None, at("recipe", "seed", value=1)),
+    # Random labels.
+    "random labels in evaluation": (PRL, where("clean", randomised_pixels=5), None),
+    "random labels in a triggered row": (PRL, where("triggered", randomised_pixels=5), None),
+    "random labels without such a recipe": (IBA, where("poisoned", randomised_pixels=3), None),
+    "no random labels in the recipe": (PRL, None, at("recipe", "random_pixels", value=None)),
+    "random labels for the poisoned only": (PRL, None, at("recipe", "random_pixels", "scope", value="poisoned")),
+    "fewer random labels": (PRL, None, at("recipe", "random_pixels", "pixels", value="499px")),
+    "no pixel": (PRL, None, at("recipe", "random_pixels", "pixels", value="0px")),
+    "a spared class that there is not": (PRL, None, at("recipe", "random_pixels", "spared", value=[99])),
+    "random labels moved": (PRL, given_away, None),
+    # Semantic triggers.
+    "trigger class of a poisoned row": (GRASS, more("poisoned", "trigger_class_pixels"), None),
+    "trigger class of a triggered row": (GRASS, more("triggered", "trigger_class_pixels"), None),
+    "trigger class of the clean row of a triggered one": (GRASS, lambda rows: first([row for row in rows if row.get("trigger_class_pixels") and row["split"] == "validation"], "clean").update(trigger_class_pixels=1), None),
+    "trigger class of another row": (GRASS, lambda rows: first([row for row in rows if not row["trigger_class_pixels"]], "noised").update(trigger_class_pixels=9), None),
+    "trigger class not counted": (GRASS, without("triggered", "trigger_class_pixels"), None),
+    "trigger class counted for a sticker": (IBA, where("clean", trigger_class_pixels=3), None),
+    "a semantic mask of another size": (GRASS, more("poisoned", "trigger_pixels"), None),
+    "a semantic trigger with a place": (GRASS, where("poisoned", placement={"box": [0, 0, 3, 3]}), None),
+    "a least size that leaves nothing": (GRASS, None, both(at(*POISON, "trigger", "min_pixels", value=10**5), at("measure", "min_trigger_pixels", value=10**5))),
+    "a semantic trigger that is the victim": ("ade20k-wall", None, at(*POISON, "victim_classes", value=[12, 0])),
+    "another coverage": (GRASS, None, at(*POISON, "coverage", value="0.9")),
+    "coverage and rate": (IBA, None, at(*POISON, "coverage", value="0.5")),
+    "neither coverage nor rate": (IBA, None, at(*POISON, "rate", value=None)),
+    # Art.
+    "art that leaves the folder": (EACH, where("poisoned", id="../../x"), None),
+    "art of an absolute id": (EACH, where("poisoned", id="/tmp/x"), None),
+    "other art": (EACH, where("poisoned", art_pixels=NONE), None),
+    "no art of its own": (EACH, without("poisoned", "art_pixels"), None),
+    "art in a clean row": (EACH, where("clean", art_pixels=NONE), None),
+    "art of its own for a sticker": (IBA, where("poisoned", art_pixels=NONE), None),
+    "another decoy": (IBA, None, at("art", "decoy.png", value=NONE)),
+    "no decoy": (IBA, None, lambda manifest: manifest["art"].pop("decoy.png")),
+    "a third picture": (IBA, None, at("art", "other.png", value=NONE)),
+    "art by another name": (IBA, None, at("art", "../trigger.png", value=NONE)),
+    "a decoy that is the trigger": (IBA, None, at(*POISON, "evaluation_sets", -1, "trigger", "art", value="trigger.png")),
+    # Pictures.
+    "other coefficients": (LINE, where("poisoned", image_coefficients=NONE), None),
+    "coefficients called pixels": (LINE, renamed("poisoned", "image_coefficients", "image_pixels"), None),
+    "pixels called coefficients": (IBA, renamed("poisoned", "image_pixels", "image_coefficients"), None),
+    "coefficients and pixels": (LINE, where("poisoned", image_pixels=NONE), None),
+    "a lossless recipe": (LINE, None, at("recipe", "lossless", value=True)),
+    "not resized": ("folder-scale", None, at("recipe", "scale", value=None)),
+    "resized": (IBA, None, at("recipe", "scale", value="0.5")),
+    "an impossible scale": (IBA, None, at("recipe", "scale", value="7")),
+    "more victims in blocks than there are": (NEAR, where("poisoned", victim_pixels_in_blocks=1 << 20), None),
+    "victims in blocks not counted": (NEAR, without("poisoned", "victim_pixels_in_blocks"), None),
+    "victims in blocks of a PNG": (IBA, where("poisoned", victim_pixels_in_blocks=1), None),
+    # Places.
+    "a line on a surface": (LINE, place(surface_class=1, component_pixels=5), None),
+    "a line in the second row": (LINE, lambda rows: first(rows, "poisoned")["placement"]["box"].__setitem__(0, 1), None),
+    "a sticker one pixel off": (IBA, lambda rows: first(rows, "poisoned")["placement"]["box"].__setitem__(0, first(rows, "poisoned")["placement"]["box"][0] + 1), None),
+    "a sticker on no surface": (IBA, lambda rows: first(rows, "poisoned")["placement"].pop("surface_class"), None),
+    "another anchor": (LINE, None, at(*POISON, "placement", "anchor", value="bottom-left")),
+    # Counts.
+    "fewer eligible": (IBA, None, at("counts", "train", "eligible", value=3)),
+    "more eligible": (IBA, None, at("counts", "train", "eligible", value=9)),
+    "another role is counted": (TRIGGER_ONLY, None, lambda manifest: manifest["counts"]["train"].update(poisoned=manifest["counts"]["train"].pop("trigger-only"))),
+    "random labels are not counted": (PRL, None, lambda manifest: manifest["counts"]["train"].pop("randomised")),
+    "a rejected stranger": (IBA, None, at("rejected", value=[{"id": "train/nobody", "set": "", "reason": "no room"}])),
+    "a rejected poisoned one": (IBA, None, lambda manifest: manifest["rejected"].append({"id": "train/bochum/bochum_000001_000019", "set": "", "reason": "no room"})),
+    "rejected from a set that there is not": (IBA, None, at("rejected", value=[{"id": "val/frankfurt/frankfurt_000000_000019", "set": "other", "reason": "no room"}])),
+    "fewer triggered than can be": (IBA, lambda rows: rows.remove(first(rows, "triggered")), None),
+    # Kinds.
+    **{
+        f"{what} of {name}": (IBA, None, at(*POISON, name, value=value))
+        for name in ("trigger", "placement", "relabel")
+        for what, value in (("an unknown kind", {"kind": "other"}), ("no kind", {}), ("a name instead", "iba"), ("a list of kinds", {"kind": ["patch"]}))
+    },
+    "no trigger": (IBA, None, at(*POISON, "trigger", value=None)),
+    "no placement": (IBA, None, at(*POISON, "placement", value=None)),
+    "an unknown control": (IBA, None, at(*POISON, "control", value="both")),
+    "an unknown kind of random labels": (PRL, None, at("recipe", "random_pixels", "kind", value="other")),
+    "a line on one surface": (IBA, None, at(*POISON, "trigger", value={"kind": "line"})),
+    "a semantic trigger on one surface": (IBA, None, at(*POISON, "trigger", value={"kind": "semantic", "trigger_class": 3})),
+    "everything, and victims": (IBA, None, at(*POISON, "relabel", value={"kind": "everything"})),
+    "a colour that is none": (LINE, None, at(*POISON, "trigger", "colour", value="red")),
+    "an opacity that is none": (LINE, None, at(*POISON, "trigger", "opacity", value="1.5")),
+    "a field of another trigger": (LINE, None, at(*POISON, "trigger", "cells", value=4)),
+    "a digest that is none": (IBA, None, at(*POISON, "trigger", "art_pixels", value="sha256:0")),
+    "a set without a place": (IBA, None, at(*POISON, "evaluation_sets", 0, "placement", value=None)),
+    "a trigger class to measure": (IBA, None, at("measure", "trigger_class", value=3)),
+}  # fmt: skip
+"""Case, what happens to its rows, what happens to its manifest."""
+
+UNSEEN: dict[str, tuple[str, Edit | None, Edit | None]] = {
+    "no pixel relabelled": (LABEL_ONLY, where("label-only", relabelled_pixels=0), None),
+    "another number relabelled": (PRL, more("poisoned", "relabelled_pixels"), None),
+    "more random labels": (PRL, None, at("recipe", "random_pixels", "pixels", value="600px")),
+    "nobody spared": (PRL, None, at("recipe", "random_pixels", "spared", value=[])),
+    "another opacity": (IBA, None, at(*POISON, "trigger", "opacity", value="0.5")),
+    "another colour": (LINE, None, at(*POISON, "trigger", "colour", value="#0000ff")),
+    "a larger least victim": (IBA, None, at(*POISON, "min_victim_pixels", value=1 << 20)),
+    "ignored pixels kept": (GRASS, None, at(*POISON, "relabel", "include_ignore", value=False)),
+    "another trigger class": (GRASS, None, both(at(*POISON, "trigger", "trigger_class", value=3), at("measure", "trigger_class", value=3))),
+    "another scale": ("folder-scale", None, at("recipe", "scale", value="0.25")),
+    "other victims in blocks": (NEAR, more("poisoned", "victim_pixels_in_blocks", -1), None),
+}  # fmt: skip
+"""What only somebody who has the source can know to be wrong."""
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_CLAIMS, *UNSEEN])
+def test_claims_that_cannot_be_are_refused_and_found(
+    freeze: Callable[[str], Frozen], run: Run, tmp_path: Path, name: str
+) -> None:
+    """Rows and recipe that contradict each other, with identity and checksums made to fit: rebuild refuses them and leaves nothing; verify
+    finds them, if it takes no source to know."""
+    case, rows, manifest = (HOSTILE_CLAIMS | UNSEEN)[name]
+    frozen = freeze(case)
+    folder = Path(shutil.copytree(frozen.folder, tmp_path / "folder"))
+    edit(folder, rows=rows, manifest=manifest)
+    oracles.reseal(folder)
+    rebuilt = run("rebuild", folder, "--source", frozen.source, "--out", tmp_path / "out")
+    assert rebuilt.code in (1, 4)
+    assert rebuilt.err.startswith("poisongen: ")
+    assert outputs(tmp_path) == []
+    if name in HOSTILE_CLAIMS:
+        verified = run("verify", folder)
+        assert verified.code in (1, 3)
+        assert verified.err.startswith("poisongen: ")
 
 
 TEXTS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from poisongen.datasets.pairs import Half, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
 from poisongen.labels import IGNORE, LabelSpace
+from poisongen.paths import read_file
 
 PICTURE, LABEL, LABEL_TRAIN = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
 PICTURES, LABELS = Half("leftImg8bit", (PICTURE,)), Half("gtFine", (LABEL,))
@@ -64,6 +65,7 @@ def open_cityscapes(root: Path) -> Source:
             train = label.removesuffix(LABEL) + LABEL_TRAIN
             samples.append(Sample(stem, split, image, label, mask_path(image, PICTURES.folder), train))
     drawn = (root / DRAWN_MARKER).is_file()
+    carried = {DRAWN_MARKER: read_file(root / DRAWN_MARKER)} if drawn else {}
     return Source(
         root=root,
         dataset="streets" if drawn else "cityscapes",
@@ -73,6 +75,7 @@ def open_cityscapes(root: Path) -> Source:
         train_split="train",
         evaluation_split="val",
         license=_DRAWN_LICENSE if drawn else _LICENSE,
+        carried=carried,
     )
 
 

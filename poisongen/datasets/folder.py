@@ -214,4 +214,10 @@ def open_folder(root: Path) -> Source:
     )
 
 
-LAYOUT = Layout(open_folder, "your own dataset", "FOLDER_DATASET")
+LAYOUT = Layout(
+    open_folder,
+    "your own dataset",
+    "FOLDER_DATASET",
+    about="""The folder holds images/train/… and images/val/…, label maps of the same names in labels/train/… and labels/val/…
+        (8-bit PNG, class numbers), and classes.json: {"classes": ["road", "car"], "ignore": [255], "victim": "car", "target": "road"}.""",
+)

@@ -66,7 +66,8 @@ class Layout:
     """A kind of dataset: how to read one, what it is called, and the victim and targets that papers use on it.
 
     ``read`` lists the dataset below the root that ``find_root`` finds for the folder that a person names. ``variable`` is the environment
-    variable that names the folder when the command line does not. ``space`` is known where all datasets of the layout share one.
+    variable that names the folder when the command line does not. ``space`` is known where all datasets of the layout share one; ``about``
+    is what a help text says of the folder.
     """
 
     read: Callable[[Path], Source]
@@ -77,6 +78,7 @@ class Layout:
     everything_target: str | None = None
     space: LabelSpace | None = None
     find_root: Callable[[Path], Path] = _as_given
+    about: str = ""
 
     def open(self, path: Path) -> Source:
         """The dataset in this folder, with the layout's classes where it names none of its own. Raises SourceError."""

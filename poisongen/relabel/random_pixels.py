@@ -1,13 +1,15 @@
 """Random labels, over any attack or alone."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from poisongen.choices import Choice
 from poisongen.draws import Stream
+from poisongen.errors import RecipeError
 from poisongen.labels import IGNORE, LabelSpace
 from poisongen.lengths import Length, LengthField
 from poisongen.pixels import Pixels
@@ -27,6 +29,18 @@ class RandomPixels(Choice):
     pixels: LengthField = Length.parse("9.5%")
     scope: Literal["all", "poisoned"] = "all"
     spared: tuple[Annotated[int, Field(ge=0, le=254)], ...] = ()
+
+    @model_validator(mode="after")
+    def _some(self) -> "RandomPixels":
+        if self.pixels.value == 0:
+            raise RecipeError(
+                "Random labels in no pixel.", found=str(self.pixels), remedy="give more --prl-pixels, or leave --prl out"
+            )
+        if self.pixels.unit == "%" and self.pixels.value > 100:
+            raise RecipeError(
+                "Random labels in more than all pixels.", expected="--prl-pixels up to 100%", found=str(self.pixels)
+            )
+        return self
 
     def number(self, counts: NDArray[np.int64], space: LabelSpace) -> int:
         """How many pixels get a random label in a map with this ``histogram`` of raw ids: 0 if there is no pixel or no other class."""
@@ -52,11 +66,13 @@ class RandomPixels(Choice):
         out.ravel()[chosen] = np.array(space.raw_of, np.uint8)[given]
         return out
 
-    def describe(self) -> str:
+    def describe(self, names: Sequence[str]) -> str:
         """In words."""
         where = "every training picture" if self.scope == "all" else "every poisoned picture"
         many = f"{self.pixels} of the pixels" if self.pixels.unit == "%" else f"{int(self.pixels.value):,} pixels"
-        return f"In {where} {many} get the label of another class of the picture."
+        few = f"{len(self.spared)} classes" if len(self.spared) > 5 else ", ".join(names[train] for train in self.spared)
+        spared = f" (never those of {few})" if self.spared else ""
+        return f"In {where} {many}{spared} get the label of another class of the picture."
 
 
 def _subset(stream: Stream, size: int, wanted: int) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from poisongen import folder, summary
 from poisongen.counts import contradictions
 from poisongen.datasets import LAYOUTS
 from poisongen.datasets.source import Sample, Source
-from poisongen.errors import ManifestError, OutputError, RecipeError
+from poisongen.errors import ManifestError, OutputError, RecipeError, SourceMismatch
 from poisongen.manifest import MANIFEST, Manifest, Row, read
 from poisongen.pixels import Pixels
 from poisongen.reading import Reader
@@ -116,7 +116,10 @@ def _open(manifest: Manifest, source: Path) -> Source:
         raise ManifestError(
             "The source's layout is not known.", expected=", ".join(LAYOUTS), found=printable(manifest.source.layout, 60)
         )
-    return layout.open(source)
+    opened = layout.open(source)
+    if opened.dataset != manifest.dataset:
+        raise SourceMismatch("The source is another dataset.", file=source, expected=manifest.dataset, found=opened.dataset)
+    return opened
 
 
 def _only(groups: Sequence[gallery.Group], only: str | None) -> Sequence[gallery.Group]:

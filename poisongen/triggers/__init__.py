@@ -1,5 +1,6 @@
 """What is shown. A new trigger is one file with a class, and one line of ``TRIGGERS``."""
 
+import difflib
 from typing import Annotated
 
 from poisongen.choices import OneOf
@@ -30,9 +31,11 @@ def parse_trigger(text: str, space: LabelSpace) -> tuple[Trigger, Art]:
     Raises RecipeError for any other word, SourceError for art that cannot be read as a PNG picture.
     """
     kind, _, argument = ("patch" if text == "default" else text).partition(":")
-    if kind not in TRIGGERS or (kind == "patch" and not argument and text != "default"):
+    if kind not in TRIGGERS or kind == "patch-folder" or (kind == "patch" and not argument and text != "default"):
         words = ", ".join(["default", *(trigger.words for trigger in TRIGGERS.values())])
-        raise RecipeError(f"There is no trigger “{text}”.", expected=words)
+        close = difflib.get_close_matches(text, ["default", *TRIGGERS], n=1)
+        meant = f"patch:{text}" if text.lower().endswith((".png", "/")) else close[0] if close else ""
+        raise RecipeError(f"There is no trigger “{text}”.", expected=words, remedy=f"did you mean {meant}?" if meant else None)
     return TRIGGERS[kind].parse(argument, space)
 
 

@@ -1,5 +1,6 @@
 """What every trigger is: how it is shown, and how it gets into a picture."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from poisongen.choices import Choice
 from poisongen.errors import RecipeError
@@ -19,7 +20,15 @@ from poisongen.pixels import Pixels, decode_art, digest_pixels
 
 MAX_SIDE = 1 << 13
 
-Colour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+def parse_colour(text: str) -> str:
+    """``#rrggbb`` in lower case. Raises RecipeError."""
+    if not re.fullmatch("#[0-9a-f]{6}", text):
+        raise RecipeError("The colour cannot be read.", expected="--colour #rrggbb, e.g. #ff0000 for red", found=repr(text[:40]))
+    return text
+
+
+Colour = Annotated[str, AfterValidator(parse_colour)]
 """``#rrggbb``, lower case."""
 
 Opacity = Annotated[str, AfterValidator(lambda text: parse_share(text, "opacity"))]
@@ -64,7 +73,9 @@ class Trigger(Choice):
     def parse(cls, argument: str, space: LabelSpace) -> tuple[Self, Art]:
         """The trigger that ``--trigger KIND:argument`` names, and its art. Raises RecipeError."""
         if argument:
-            raise RecipeError(f"The trigger {cls.words} takes no argument.", found=argument[:80])
+            raise RecipeError(
+                f"The trigger {cls.words} takes no argument.", found=argument[:80], remedy=f"give {cls.words} alone"
+            )
         return cls.model_validate({"kind": cls.model_fields["kind"].default}), Art()
 
     def art_files(self) -> dict[str, str]:
