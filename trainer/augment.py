@@ -17,7 +17,7 @@ from trainer.resample import resize_matrix
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1], as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
 
-ORDER, BOX = 0, 1  # purposes of a draw
+ORDER, BOX, DROPOUT = 0, 1, 3  # purposes of a draw; 2 is that of intervals.py
 
 
 def raw_bits(seed: int, purpose: int, epoch: int, index: int, count: int) -> NDArray[np.uint64]:

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from trainer.config import Config, from_json
 from trainer.errors import RunError, letter
-from trainer.swiftnet import SwiftNet
+from trainer.models import make
+from trainer.network import Network
 
 RUN, LOG, CHECKPOINT, MODEL, METRICS = "run.json", "log.jsonl", "checkpoint.safetensors", "model.safetensors", "metrics.json"
 
@@ -107,13 +108,14 @@ def restore(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> d
     return facts
 
 
-def load_model(run: Path) -> tuple[SwiftNet, Config, dict[str, Any]]:
+def load_model(run: Path) -> tuple[Network, Config, dict[str, Any]]:
     """The final model of a run, its settings and the facts of ``run.json``. Raises RunError."""
     facts = read_json(run / RUN)
     if not (run / MODEL).is_file():
         raise RunError(letter("The run has no final model.", file=run / MODEL, todo="finish it: give its train command again"))
     try:
-        config, model = from_json(facts["config"]), SwiftNet(len(facts["dataset"]["classes"]))
+        config = from_json(facts["config"])
+        model = make(config.model, len(facts["dataset"]["classes"]), config.backbone, config.width)
         model.load_state_dict(load_tensors(run / MODEL)[0])
     except (KeyError, TypeError, RuntimeError) as error:
         raise RunError(

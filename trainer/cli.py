@@ -1,5 +1,7 @@
 """The command line: arguments in, exit code out. Progress and errors go to standard error, results to standard output."""
 
+import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,15 +13,57 @@ from tqdm import tqdm
 
 from trainer import __version__, checkpoint
 from trainer.config import Config, load, presets, resolved
+from trainer.crops import shares
 from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
-from trainer.evaluate import Predict, Readahead, Reading, predictor, score_run
+from trainer.evaluate import Predict, Readahead, Reading, metrics_text, predictor, score_run, write_metrics
 from trainer.folder import Folder, open_folder
+from trainer.intervals import BLOCK
+from trainer.models import as_json, measure, table, variants
 from trainer.panel import panel as draw_panel
-from trainer.report import comma_separated, legend, markdown, rows, short
+from trainer.plots import draw_plots
+from trainer.report import (
+    COLUMNS,
+    DETAILS,
+    SEEDS,
+    SHORT,
+    body_of,
+    comma_separated,
+    details,
+    latex,
+    legend,
+    markdown,
+    over_seeds,
+    read_runs,
+    rows,
+    short,
+    short_rows,
+    with_baseline,
+)
+from trainer.score import score_predictions
 from trainer.train import settle
 from trainer.train import train as run_training
 
 FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+BLOCK_OPTION = click.option(
+    "--block",
+    type=click.IntRange(1),
+    default=BLOCK,
+    metavar="N",
+    help=f"Pictures in a block of the bootstrap. [default: {BLOCK}]",
+)
+
+
+class PictureSize(click.ParamType):
+    """Text such as 2048x1024, width first, as (height, width)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch("([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
+        if not match:
+            self.fail(f"{value} is no size such as 2048x1024.", param, ctx)
+        return int(match[2]), int(match[1])
 
 
 class Mouth(click.Group):
@@ -55,6 +99,7 @@ def main() -> None:
 @click.argument("data", type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, metavar="RUN", help="Folder for the model, the log and the scores.")
 @click.option("--preset", metavar="NAME", help=f"{', '.join(presets())}. [default: the dataset's own, by the manifest]")
+@click.option("--model", metavar="NAME", help="See the command models. [default: swiftnet]")
 @click.option("--init", metavar="SOURCE", help="First weights: imagenet, random, or a FILE. [default: by preset]")
 @click.option("--epochs", metavar="N", help="[default: by preset; published: 200]")
 @click.option("--seed", metavar="N", help="Of weights, order and augmentation. [default: 0]")
@@ -77,7 +122,7 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
     config = run_training(folder, out, wanted, say=say, bar=sys.stderr.isatty())
     metrics = score_run(out, folder, config.device, follow)
     draw_panel(folder, trained(out, config)[0], out / "panel.png", title(out, folder))
-    checkpoint.write_json(out / checkpoint.METRICS, metrics)
+    write_metrics(out / checkpoint.METRICS, metrics)
     (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
     say(f"model, metrics and panel are in {out}")
     click.echo(markdown(rows([out])), nl=False)
@@ -87,7 +132,8 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, metavar="OTHER", help="Another dataset folder. [default: the run's own]")
 @click.option("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1 … [default: a GPU, if any]")
-def evaluate(run: Path, data: Path | None, device: str) -> None:
+@BLOCK_OPTION
+def evaluate(run: Path, data: Path | None, device: str, block: int) -> None:
     """Score the model of RUN on a dataset folder.
 
     Writes RUN/metrics.json for the dataset that the run was trained on, and
@@ -101,10 +147,10 @@ def evaluate(run: Path, data: Path | None, device: str) -> None:
     _, config, facts = checkpoint.load_model(run)
     folder = open_folder(data or Path(facts["data"]))
     settle(resolved(load("default", {"device": device, "threads": config.threads})))
-    metrics = score_run(run, folder, device, follow)
+    metrics = score_run(run, folder, device, follow, block)
     own = metrics["run"]["trained_on"]["identity"] == folder.identity
     file = run / (checkpoint.METRICS if own else f"metrics-{short(folder.identity)}.json")
-    checkpoint.write_json(file, metrics)
+    write_metrics(file, metrics)
     say(f"scores are in {file}")
     for name, values in metrics["evaluation_sets"].items():
         figures = ", ".join(f"{text} {shown(values[key])}" for text, key in (
@@ -119,21 +165,69 @@ def evaluate(run: Path, data: Path | None, device: str) -> None:
 
 
 @main.command()
+@click.argument("data", type=FOLDER)
+@click.option("--predictions", required=True, type=FOLDER, metavar="DIR", help="Predicted label maps.")
+@click.option("--clean-predictions", type=FOLDER, metavar="DIR", help="Those of a model that was trained without poison.")
+@click.option("--out", type=FILE, metavar="FILE", help="Also write the scores there, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON instead of the table.")
+@BLOCK_OPTION
+def score(data: Path, predictions: Path, clean_predictions: Path | None, out: Path | None, as_json: bool, block: int) -> None:
+    """Score label maps that any other program predicted for the folder DATA.
+
+    A prediction is an 8-bit grey or palette PNG of training ids, 0 … K-1, as
+    large as the label map. It lies under the path of its picture, ending in
+    .png: DIR/leftImg8bit/val/…, DIR/triggered/iba/leftImg8bit/val/….
+
+    The clean evaluation split must be there; an evaluation set may be left
+    out as a whole. FILE can be given to report like a run.
+
+    \b
+    Example:
+      python -m trainer score data/nni10 --predictions out/nni10 \\
+          --clean-predictions out/benign --out scores.json
+    """
+    metrics = score_predictions(open_folder(data), predictions, clean_predictions, follow, block)
+    for whose, key in ((predictions, "left_out"), (clean_predictions, "left_out_of_clean_model")):
+        for name in metrics.get(key, []):
+            say(f"the evaluation set {name} is left out: {whose} has no prediction of it")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_metrics(out, metrics)
+        say(f"scores are in {out}")
+    scored = [with_baseline(metrics, [])]
+    click.echo(metrics_text(metrics) if as_json else f"{markdown(body_of(scored))}\n{legend(scored)}", nl=False)
+
+
+@main.command()
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
-@click.option("--out", type=FOLDER, metavar="DIR", help="Also write table.md and table.csv there.")
-def report(runs: Sequence[Path], out: Path | None) -> None:
+@click.option("--out", type=FOLDER, metavar="DIR", help="Also write tables (.md, .csv, .tex) and plots there.")
+@click.option("--intervals", is_flag=True, help="With 95 % intervals over pictures: 88.69 [86.1, 91.0].")
+@click.option("--details", "with_details", is_flag=True, help="More tables: differences, distances, classes.")
+def report(runs: Sequence[Path], out: Path | None, intervals: bool, with_details: bool) -> None:
     """Print the table of RUNS as Markdown, one row for each evaluation set.
+
+    Runs that differ in seeds only are also summed up: mean ± standard
+    deviation. Files that score wrote are runs, too.
 
     \b
     Example:
       python -m trainer report runs/benign runs/iba10 runs/nni10 --out tables
     """
-    body = rows(runs)
-    text = f"{markdown(body)}\n{legend(runs)}"
+    scored = read_runs(runs)
+    body, seeds = body_of(scored), over_seeds(scored)
+    parts = [markdown(body, intervals=intervals), legend(scored, intervals)]
+    if seeds:
+        parts += [markdown(seeds, SEEDS), "Mean ± standard deviation over n seeds.\n"]
+    parts += [details(scored, intervals)] if with_details else []
+    text = "\n".join(parts)
     if out:
+        columns = (*COLUMNS, *DETAILS) if with_details else COLUMNS
         out.mkdir(parents=True, exist_ok=True)
         checkpoint.write_text(out / "table.md", text)
-        checkpoint.write_text(out / "table.csv", comma_separated(body))
+        checkpoint.write_text(out / "table.csv", comma_separated(body, columns, intervals))
+        checkpoint.write_text(out / "table.tex", latex(scored, intervals))
+        checkpoint.write_text(out / "table-short.csv", comma_separated(short_rows(scored), (*SHORT, "n")))
+        draw_plots(scored, out)
     click.echo(text, nl=False)
 
 
@@ -159,6 +253,57 @@ def panel(run: Path, data: Path | None, clean_run: Path | None, out: Path) -> No
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_panel(folder, predict, out, title(run, folder), clean)
     say(f"the panel is in {out}")
+
+
+@main.command()
+@click.option("--classes", type=click.IntRange(1, 255), default=19, show_default=True, metavar="K", help="Of the dataset.")
+@click.option("--size", type=PictureSize(), default="2048x1024", show_default=True, metavar="WxH", help="Of a picture.")
+@click.option("--json", "as_data", is_flag=True, help="Print JSON.")
+def models(classes: int, size: tuple[int, int], as_data: bool) -> None:
+    """List the models with their parameters and multiply-adds.
+
+    \b
+    Example:
+      python -m trainer models --classes 11 --size 480x360
+    """
+    sizes = [measure(*variant, classes=classes, picture=size) for variant in variants()]
+    if as_data:
+        click.echo(json.dumps(as_json(sizes, classes, size), indent=1))
+    else:
+        click.echo(table(sizes, classes, size), nl=False)
+
+
+@main.command()
+@click.argument("data", type=FOLDER)
+@click.option(
+    "--clean", type=FOLDER, metavar="DATA", help="The folder of the same pictures without poison: its labels are the true ones."
+)
+@click.option("--preset", metavar="NAME", help=f"{', '.join(presets())}. [default: the dataset's own, by the manifest]")
+@click.option("--epochs", type=click.IntRange(1), default=20, metavar="N", help="How many to draw. [default: 20]")
+@click.option("--seed", metavar="N", help="Of the boxes. [default: 0]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting of trainer/config.py. May be repeated.")
+def crops(
+    data: Path, clean: Path | None, preset: str | None, epochs: int, settings: Sequence[str], **options: str | None
+) -> None:
+    """How often a training crop shows the whole trigger.
+
+    A box can cut the trigger away and keep pixels whose label was changed.
+    Draws the boxes that train draws, and opens no picture. A poisoned folder
+    does not say where its changed pixels were: with --clean, each of them
+    that lies in a box counts; without, each picture by how many it has.
+
+    \b
+    Example:
+      python -m trainer crops data/nni10 --clean data/benign --set crop=512x512
+    """
+    folder = open_folder(data)
+    config = configure(folder, preset, settings, options)
+    found = shares(folder, config, epochs, open_folder(clean) if clean else None)
+    crop = "×".join(str(side) for side in reversed(config.crop))
+    boxes = f"{crop} boxes at scale {config.scale[0]:g} to {config.scale[1]:g}, {found.boxes:,} of {found.pictures} pictures"
+    click.echo(f"whole trigger in the box: {shown(found.of_boxes)} of boxes, by changed pixels of their pictures ({boxes})")
+    if found.of_pixels is not None:
+        click.echo(f"whole trigger in the box: {shown(found.of_pixels)} of changed pixels that a box holds")
 
 
 def configure(folder: Folder, preset: str | None, settings: Iterable[str], options: dict[str, str | None]) -> Config:

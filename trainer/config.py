@@ -17,6 +17,9 @@ from typing import Any
 import torch
 
 from trainer.errors import SettingError, letter
+from trainer.losses import LOSSES
+from trainer.models import MODELS, WIDTHS
+from trainer.weights import only_width_1
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -28,6 +31,11 @@ class Config:
     preset: str = "default"
     seed: int = 0  # of the weights, the order and every augmentation
     init: str = "imagenet"  # imagenet, random, or a file of weights
+
+    model: str = "swiftnet"  # python -m trainer models lists them; the reference results are of this one
+    backbone: str = "resnet18"  # resnet18, resnet34, resnet50 of a SwiftNet; the other models have one of their own
+    width: float = 1.0  # of a SwiftNet: its channels are the published ones times this. ImageNet weights are for 1 only
+    loss: str = "auto"  # cross-entropy, boundary-focal; auto: what the model was published with
 
     epochs: int = 200  # the reference results' number (the papers: 250)
     batch: int = 14
@@ -66,6 +74,14 @@ NO_RESULT = ("preset", "workers", "validate_every", "checkpoint_every")
 """Settings that may change between the parts of an interrupted run: the weights stay the same."""
 
 
+CHOICES = {
+    "model": list(MODELS),
+    "backbone": sorted({backbone for model in MODELS.values() for backbone in model.backbones}),
+    "loss": ["auto", *LOSSES],
+}
+"""Settings that are names."""
+
+
 def presets() -> list[str]:
     """Names of the presets."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
@@ -79,20 +95,23 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
     if preset not in presets():
         todo = _did_you_mean(preset, presets())
         raise SettingError(letter(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo))
-    config = Config(preset=preset)
-    for settings, origin in (
-        (tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8")), f"preset {preset}"),
-        (changes, None),
-    ):
+    config, own = Config(preset=preset), tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
+    for settings, origin in ((own, f"preset {preset}"), (changes, None)):
         for key, value in settings.items():
             config = _changed(config, key, value, origin)
+    if "backbone" not in own | dict(changes):
+        config = dataclasses.replace(config, backbone=MODELS[config.model].backbones[0])
+    _check_model(config)
     return config
 
 
 def from_json(values: Mapping[str, Any]) -> Config:
-    """The inverse of ``dataclasses.asdict`` after a trip through JSON."""
+    """The inverse of ``dataclasses.asdict`` after a trip through JSON.
+
+    A run that names no model is of a time when there was one, and one loss.
+    """
     settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Config(**settings)
+    return Config(**{"loss": "cross-entropy"} | settings)
 
 
 def resolved(config: Config) -> Config:
@@ -110,7 +129,27 @@ def resolved(config: Config) -> Config:
             able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
             fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
         precision = "bfloat16" if fast else "float32"
-    return dataclasses.replace(config, device=device, threads=config.threads or cores, workers=workers, precision=precision)
+    loss = MODELS[config.model].loss if config.loss == "auto" else config.loss
+    return dataclasses.replace(
+        config, device=device, threads=config.threads or cores, workers=workers, precision=precision, loss=loss
+    )
+
+
+def _check_model(config: Config) -> None:
+    """Do the settings of a model agree? Raises SettingError."""
+    model = MODELS[config.model]
+    if config.backbone not in model.backbones:
+        problem = f"The model “{config.model}” has another backbone."
+        raise SettingError(letter(problem, expected=" or ".join(model.backbones), found=config.backbone))
+    if config.width != 1 and not model.scales:
+        raise SettingError(
+            letter(f"The model “{config.model}” has one width.", expected="width 1", found=f"width {config.width:g}")
+        )
+    if config.width != 1 and config.init == "imagenet":
+        raise SettingError(only_width_1(config.width))
+    if config.batch < model.least_batch:
+        problem = f"The model “{config.model}” cannot be trained with this batch."
+        raise SettingError(letter(problem, expected=f"a batch of {model.least_batch} or more", found=config.batch))
 
 
 def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config:
@@ -122,6 +161,8 @@ def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config
         value = _typed(value, default)
         if not _sensible(key, value):
             raise ValueError(f"{value}, outside its range")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise SettingError(letter(f"There is no {key} “{value}”.", file=origin, todo=_did_you_mean(value, CHOICES[key])))
     except ValueError as error:
         expected = {tuple: f"{len(default)} numbers, such as {list(default)}" if isinstance(default, tuple) else ""}
         kind = expected.get(type(default), f"a {type(default).__name__}, such as {default}")
@@ -160,6 +201,8 @@ def _sensible(key: str, value: Any) -> bool:
             return 0 < value[0] <= value[1] < math.inf
         case "betas":
             return all(0 <= beta < 1 for beta in value)
+        case "width":
+            return WIDTHS[0] <= value <= WIDTHS[1]
         case "input_scale" | "lr":
             return 0 < value < math.inf
         case "lr_final" | "weight_decay" | "pretrained_factor":

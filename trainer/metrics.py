@@ -1,15 +1,24 @@
-"""Metrics from confusion matrices: int64 of shape (K, K), rows the true class, columns the predicted one.
+"""Metrics from confusion matrices, int64 of shape (K, K): rows the true class, columns the predicted one; and from what is left of them.
 
 All figures are fractions in [0, 1], pooled over pixels; pixels to ignore are never counted. ``None`` means not defined: nothing to
 divide by.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Confusion = NDArray[np.int64]
+
+Overlap = NDArray[np.int64]
+"""(K, 3): hits, true pixels, predicted pixels of each class. Those of several pictures are added."""
+
+Success = NDArray[np.int64]
+"""(2,): victim pixels predicted as the target, all victim pixels. Those of several pictures are added."""
+
+BANDS = {"0-60": (0, 60), "60-90": (60, 90), "90-120": (90, 120), "120-150": (120, 150), "150+": (150, None)}
+"""Distances from trigger to victim in pixels of a picture of 512 rows, and how they are called: above the first, up to the second."""
 
 
 def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> Confusion:
@@ -19,41 +28,68 @@ def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer], classe
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def overlap(matrix: Confusion) -> Overlap:
+    """What the figures of single classes need of a matrix, far smaller than it: hits, true pixels, predicted pixels of each class."""
+    return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)], axis=1)
+
+
+def success(matrix: Confusion, victims: Collection[int], target: int | None) -> Success:
+    """What ASR needs of a matrix: how many true victim pixels are predicted as the target class, and how many there are."""
+    rows = matrix[sorted(victims)]
+    return np.array([0 if target is None else rows[:, target].sum(), rows.sum()], np.int64)
+
+
 class Pool:
-    """Pictures pooled: the sum of their matrices, how many they are, and how many of them have a victim's pixel."""
+    """Pictures, each reduced to ``overlap`` and ``success``, and the sum of their matrices."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, victims: Collection[int], target: int | None) -> None:
+        self.victims, self.target = victims, target
         self.matrix: Confusion = np.zeros((classes, classes), np.int64)
-        self.pictures = self.with_victim = 0
+        self.ids: list[str] = []
+        self._overlaps: list[Overlap] = []
+        self._successes: list[Success] = []
 
-    def add(self, matrix: Confusion, victims: Collection[int]) -> None:
+    def add(self, identifier: str, matrix: Confusion) -> None:
         """Add one picture."""
         self.matrix += matrix
-        self.pictures += 1
-        self.with_victim += bool(matrix[sorted(victims)].any())
+        self.ids.append(identifier)
+        self._overlaps.append(overlap(matrix))
+        self._successes.append(success(matrix, self.victims, self.target))
+
+    def overlaps(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
+        """``overlap`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, K, 3)."""
+        return self._chosen(self._overlaps, ids, (len(self.matrix), 3))
+
+    def successes(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
+        """``success`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, 2)."""
+        return self._chosen(self._successes, ids, (2,))
+
+    def _chosen(
+        self, values: Sequence[NDArray[np.int64]], ids: Container[str] | None, shape: tuple[int, ...]
+    ) -> NDArray[np.int64]:
+        chosen = [value for name, value in zip(self.ids, values, strict=True) if ids is None or name in ids]
+        return np.array(chosen, np.int64).reshape(len(chosen), *shape)
 
 
-def iou(matrix: Confusion) -> list[float | None]:
+def iou(counts: Overlap) -> list[float | None]:
     """Intersection over union of each class, None for a class without a true pixel."""
-    hits, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-    return [ratio(hits[c], true[c] + predicted[c] - hits[c]) if true[c] else None for c in range(len(matrix))]
+    return [ratio(hits, true + predicted - hits) if true else None for hits, true, predicted in counts]
 
 
-def mean_iou(matrix: Confusion) -> float | None:
+def mean_iou(counts: Overlap) -> float | None:
     """mIoU: the mean over the classes that have a true pixel."""
-    values = [value for value in iou(matrix) if value is not None]
+    values = [value for value in iou(counts) if value is not None]
     return float(np.mean(values)) if values else None
 
 
-def pixel_accuracy(matrix: Confusion) -> float | None:
+def pixel_accuracy(counts: Overlap) -> float | None:
     """PA: the share of all pixels that are predicted as what they are."""
-    return ratio(matrix.trace(), matrix.sum())
+    return ratio(counts[:, 0].sum(), counts[:, 1].sum())
 
 
-def attack_success(matrix: Confusion, victims: Collection[int], target: int) -> float | None:
+def attack_success(counts: Success) -> float | None:
     """ASR: the share of true victim pixels that are predicted as the target class."""
-    rows = matrix[sorted(victims)]
-    return ratio(rows[:, target].sum(), rows.sum())
+    return ratio(counts[0], counts[1])
 
 
 def benign_accuracy(matrix: Confusion, victims: Collection[int], target: int) -> float | None:
@@ -65,7 +101,15 @@ def benign_accuracy(matrix: Confusion, victims: Collection[int], target: int) ->
         return None
     others = matrix.copy()
     others[sorted(victims)] = 0
-    return mean_iou(others)
+    return mean_iou(overlap(others))
+
+
+def band(distance_sq: int, height: int) -> str:
+    """The band of ``BANDS`` in which a squared distance in pixels lies, in a picture of ``height`` rows; 0 is in the first."""
+    for name, (_, upper) in BANDS.items():
+        if upper is None or distance_sq * 512**2 <= (upper * height) ** 2:
+            return name
+    raise AssertionError("the last band has no end")
 
 
 def measured(names: Sequence[str], victims: Collection[int]) -> str:

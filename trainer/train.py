@@ -1,4 +1,4 @@
-"""Train SwiftNet on a dataset folder. Read this file first: it goes from the top to the bottom.
+"""Train a model on a dataset folder. Read this file first: it goes from the top to the bottom.
 
 Same folder, settings, threads and machine give the same weights, bit by bit: with any number of workers, interrupted or not.
 """
@@ -20,17 +20,17 @@ from typing import Any
 import cv2
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from trainer import __version__, checkpoint, evaluate
-from trainer.augment import Cut, assemble
+from trainer.augment import DROPOUT, Cut, assemble, raw_bits
 from trainer.config import Config, from_json, resolved
 from trainer.data import Samples, Schedule
 from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
 from trainer.folder import IGNORE, Folder
-from trainer.swiftnet import SwiftNet
+from trainer.losses import LOSSES
+from trainer.network import Network
 from trainer.weights import build
 
 Say = Callable[[str], None]
@@ -46,7 +46,7 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
     device = settle(config)
 
     # The network and its optimiser. An encoder that knows something already moves at a quarter of the pace.
-    model = build(folder.classes, config.init, config.seed).to(device)
+    model = build(folder.classes, config.init, config.seed, config.model, config.backbone, config.width).to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, config)
@@ -84,6 +84,7 @@ def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, 
             epoch, place = divmod(step + 1, schedule.steps)  # epochs finished after this step, and steps of the next
 
             lr = learning_rate(config, step, total)
+            torch.manual_seed(int(raw_bits(config.seed, DROPOUT, 0, step, 1)[0]))  # what a network draws has an address, too
             loss_sum += update(model, optimiser, sound(cuts), lr, config, device)
             seen += len(cuts)
             progress.update()
@@ -179,7 +180,7 @@ def quiet_worker(_: int) -> None:
     cv2.setNumThreads(1)
 
 
-def make_optimiser(model: SwiftNet, config: Config) -> torch.optim.Adam:
+def make_optimiser(model: Network, config: Config) -> torch.optim.Adam:
     """Adam with two groups: the encoder, slower if it starts from given weights, and the rest. ``pace`` scales the learning rate."""
     encoder = set(model.encoder.parameters())
     pace = 1.0 if config.init == "random" else config.pretrained_factor
@@ -197,7 +198,7 @@ def learning_rate(config: Config, step: int, total: int) -> float:
 
 
 def update(
-    model: SwiftNet, optimiser: torch.optim.Optimizer, cuts: list[Cut], lr: float, config: Config, device: torch.device
+    model: Network, optimiser: torch.optim.Optimizer, cuts: list[Cut], lr: float, config: Config, device: torch.device
 ) -> Tensor:
     """One step: augment, forward, loss, backward, Adam. Returns the loss, a scalar on the device."""
     x, y = assemble(cuts, config.net_crop, IGNORE, device)  # (N, 3, h, w), (N, h, w)
@@ -205,9 +206,7 @@ def update(
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         logits = model(x)  # (N, K, h, w), float32
-    # Summed and divided here: torch's own mean has no deterministic form on CUDA.
-    losses = F.cross_entropy(logits, y, ignore_index=IGNORE, reduction="none")
-    loss = losses.sum() / (y != IGNORE).sum().clamp(min=1)
+    loss = LOSSES[config.loss](logits, y)
     for group in optimiser.param_groups:
         group["lr"] = config.lr_final + (lr - config.lr_final) * group["pace"]
     optimiser.zero_grad(set_to_none=True)
@@ -224,7 +223,7 @@ def sound(cuts: list[Cut | TrainerError]) -> list[Cut]:
     return cuts  # type: ignore[return-value]
 
 
-def seconds_per_step(model: SwiftNet, samples: Samples, batch: int, config: Config, device: torch.device) -> float:
+def seconds_per_step(model: Network, samples: Samples, batch: int, config: Config, device: torch.device) -> float:
     """Time a few real steps on a copy of the network, which is thrown away: the run itself does not notice."""
     model = copy.deepcopy(model)
     optimiser = make_optimiser(model, config)

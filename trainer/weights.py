@@ -7,39 +7,51 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.models import ResNet18_Weights
 
 from trainer.errors import WeightsError, letter
-from trainer.swiftnet import SwiftNet
+from trainer.models import IMAGENET, MODELS, make
+from trainer.network import Network
 
 
-def build(classes: int, init: str, seed: int) -> SwiftNet:
-    """A SwiftNet whose random weights are decided by ``seed``; ``init`` is imagenet, random or a file.
+def build(
+    classes: int, init: str, seed: int, model: str = "swiftnet", backbone: str | None = None, width: float = 1.0
+) -> Network:
+    """A model whose random weights are decided by ``seed``; ``init`` is imagenet, random or a file.
 
-    A file holds torchvision's ResNet-18 (its classifier is not used) or a whole SwiftNet, as safetensors or as a state dict of torch.
-    Raises WeightsError.
+    A file holds torchvision's backbone (its classifier is not used) or a whole model of this kind, as safetensors or as a state dict of
+    torch. ``backbone`` is the model's first unless given. Raises WeightsError.
     """
+    backbone = backbone or MODELS[model].backbones[0]
     torch.manual_seed(seed)
-    model = SwiftNet(classes)
+    network = make(model, classes, backbone, width)
     if init == "random":
-        return model
+        return network
     source = "torchvision" if init == "imagenet" else init
-    weights = _imagenet() if init == "imagenet" else _file(Path(init))
+    weights = _imagenet(backbone, width) if init == "imagenet" else _file(Path(init))
     whole = any(name.startswith("encoder.") for name in weights)
-    part = model if whole else model.encoder
+    part = network if whole else network.encoder
     try:
-        part.load_state_dict(weights if whole else {name: value for name, value in weights.items() if not name.startswith("fc.")})
+        part.load_state_dict(weights if whole else _features(weights))
     except RuntimeError as error:
         reason = str(error).partition("\n")[2].strip().partition("\n")[0]
-        expected = f"a SwiftNet for {classes} classes" if whole else "torchvision's ResNet-18, or a SwiftNet"
+        own = f"{model} with {backbone} at width {width:g}" if MODELS[model].scales else model
+        expected = f"a whole {own}, for {classes} classes" if whole else f"torchvision's {backbone}, or a whole {own}"
         raise WeightsError(
             letter("The initial weights are of another network.", file=source, expected=expected, found=reason)
         ) from None
-    return model
+    return network
 
 
-def _imagenet() -> dict[str, Tensor]:
-    chosen = ResNet18_Weights.IMAGENET1K_V1
+def _features(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's weights of a backbone, without its classifier and by the names they have in an encoder."""
+    classifiers = ("fc.", "classifier.")
+    return {name.removeprefix("features."): value for name, value in weights.items() if not name.startswith(classifiers)}
+
+
+def _imagenet(backbone: str, width: float) -> dict[str, Tensor]:
+    if width != 1:
+        raise WeightsError(only_width_1(width))
+    chosen = IMAGENET[backbone]
     try:
         return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
@@ -47,6 +59,12 @@ def _imagenet() -> dict[str, Tensor]:
         file = Path(torch.hub.get_dir()) / "checkpoints" / name
         todo = f"put {name} there, from {chosen.url} (or give it with --init FILE); --init random needs no weights"
         raise WeightsError(letter("ImageNet weights cannot be had.", file=file, found=error, todo=todo)) from None
+
+
+def only_width_1(width: float) -> str:
+    """The letter for ImageNet weights of another width."""
+    todo = "--init random, or --set width=1"
+    return letter("There are ImageNet weights for width 1 only.", expected="width 1", found=f"width {width:g}", todo=todo)
 
 
 def _file(file: Path) -> dict[str, Tensor]:

@@ -1,3 +1,5 @@
+import json
+import math
 from pathlib import Path
 
 import cv2
@@ -8,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import metrics
-from trainer.evaluate import predictor, score
+from trainer import intervals, metrics
+from trainer.errors import FolderError
+from trainer.evaluate import predictor, score, write_metrics
 from trainer.folder import open_folder
 from trainer.pictures import read_label, read_mask, read_picture
 from trainer.swiftnet import SwiftNet
@@ -40,12 +43,13 @@ def test_metrics_are_what_counting_pixel_by_pixel_gives(pairs: list[tuple[int, i
     counted = [(t, p) for t, p in pairs if t != 255]
 
     slow = slow_iou(pairs)
-    assert metrics.iou(matrix) == [pytest.approx(slow[c]) if c in slow else None for c in range(K)]
-    assert metrics.mean_iou(matrix) == (pytest.approx(sum(slow.values()) / len(slow)) if slow else None)
-    assert metrics.pixel_accuracy(matrix) == (pytest.approx(sum(t == p for t, p in counted) / len(counted)) if counted else None)
+    counts = metrics.overlap(matrix)
+    assert metrics.iou(counts) == [pytest.approx(slow[c]) if c in slow else None for c in range(K)]
+    assert metrics.mean_iou(counts) == (pytest.approx(sum(slow.values()) / len(slow)) if slow else None)
+    assert metrics.pixel_accuracy(counts) == (pytest.approx(sum(t == p for t, p in counted) / len(counted)) if counted else None)
 
     at_stake = [p for t, p in counted if t in victims]
-    assert metrics.attack_success(matrix, victims, target) == (
+    assert metrics.attack_success(metrics.success(matrix, victims, target)) == (
         pytest.approx(at_stake.count(target) / len(at_stake)) if at_stake else None
     )
 
@@ -73,11 +77,11 @@ def test_a_perfect_model_scores_perfectly(folder) -> None:  # type: ignore[no-un
     scores = score(folder, lambda picture: known[picture.tobytes()][0])
     assert scores["miou"] == scores["pa"] == 1
     assert scores["iou"] == {"road": 1, "sky": 1, "car": 1, "tree": 1}
-    assert scores["evaluation_sets"]["near"] == {
+    assert scores["evaluation_sets"]["near"].items() >= {
         "asr": 0, "asr_without_trigger": 0, "asr_outside_trigger": 0, "asr_picture_mean": 0, "pba": 1, "pba_outside_trigger": 1,
         "victim_pixels": sum(int((label == 2).sum()) for label, mask in known.values() if mask.any()),
         "pictures": 4, "triggered_share": 1,
-    }  # fmt: skip
+    }.items()  # fmt: skip
 
 
 def test_a_perfect_backdoor_succeeds_with_the_trigger_only(folder) -> None:  # type: ignore[no-untyped-def]
@@ -214,3 +218,139 @@ def test_the_denominator_is_named_in_few_words(victims: list[int], words: str) -
     """Whichever is shorter: the classes that are measured, or those that are not."""
     assert metrics.measured(handmade.NAMES, victims) == words
     assert metrics.measured([f"c{i}" for i in range(150)], [c for c in range(150) if c != 7]) == "all classes but c7"
+
+
+BOUNDS = [(0, 60), (60, 90), (90, 120), (120, 150), (150, 1e9)]
+
+
+def with_distances(root: Path, distances: dict[str, int]) -> None:
+    """Give the triggered rows of these ids a placement; the others have none."""
+
+    def place(_: object, rows: list[dict[str, object]]) -> None:
+        for row in rows:
+            if "set" in row and row["id"] in distances:
+                row["placement"] = {"box": [0, 0, 6, 6], "distance_sq": distances[str(row["id"])]}
+
+    handmade.rewrite(root, place)
+
+
+def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_path: Path) -> None:
+    """Success outside the trigger, of single pictures, against the same pictures without trigger, and the counts of each picture."""
+    sizes = ((64, 64), (50, 91))
+    root = handmade.write_folder(tmp_path, train=2, val=7, sizes=sizes, poisoned=1, sets=("near",), missing={"near": 2})
+    folder = open_folder(root)
+    values = score(folder, guess, block=2)["evaluation_sets"]["near"]
+    clean = {row.id: row for row in folder.evaluation}
+    counts = []  # of each picture: as target, victims; the same outside the trigger; the same of the clean twin
+    rest = []
+    for row in folder.triggered["near"]:
+        said, twin = guess(read_picture(row, False)), guess(read_picture(clean[row.id], False))
+        label, mask = read_label(row, folder, False), read_mask(row, False)
+        line = [0] * 6
+        for y in range(row.height):
+            for x in range(row.width):
+                if label[y, x] == 2:
+                    hits = (said[y, x] == 0, True, said[y, x] == 0 and not mask[y, x], not mask[y, x], twin[y, x] == 0, True)
+                    line = [old + int(new) for old, new in zip(line, hits, strict=True)]
+                elif not mask[y, x]:
+                    rest.append((int(label[y, x]), int(said[y, x])))
+        counts.append(line)
+    total = [sum(column) for column in zip(*counts, strict=True)]
+    each = [line[0] / line[1] for line in counts]
+    slow = slow_iou(rest)
+    assert values["asr"] == total[0] / total[1]
+    assert values["asr_outside_trigger"] == total[2] / total[3]
+    assert values["asr_without_trigger"] == total[4] / total[5]
+    assert values["asr_difference"] == total[0] / total[1] - total[4] / total[5]
+    assert values["asr_picture_mean"] == pytest.approx(sum(each) / len(each))
+    assert values["asr_picture_above_half"] == sum(value > 0.5 for value in each) / len(each)
+    assert values["pba_outside_trigger"] == pytest.approx(sum(slow.values()) / len(slow))
+    assert values["triggered_share"] == 5 / 7
+    ids, columns = [row.id for row in folder.triggered["near"]], [list(column) for column in zip(*counts, strict=True)]
+    assert values["per_picture"] == {
+        "id": ids, "as_target": columns[0], "victim_pixels": columns[1],
+        "as_target_outside_trigger": columns[2], "victim_pixels_outside_trigger": columns[3],
+    }  # fmt: skip
+    assert values["per_picture_without_trigger"] == {"id": ids, "as_target": columns[4], "victim_pixels": columns[5]}
+    assert "distance_bands" not in values
+    for name in ("asr", "asr_outside_trigger", "asr_without_trigger", "asr_difference"):
+        low, high = values[f"{name}_interval"]
+        assert low <= values[name] <= high
+    assert values["asr_interval"] == intervals.ratio_interval(np.array(counts)[:, :2], 2)
+    assert values["asr_difference_interval"] == intervals.difference_interval(np.array(counts)[:, [0, 1, 4, 5]], 2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**7), st.integers(1, 5000))
+def test_every_distance_has_one_band(distance_sq: int, height: int) -> None:
+    """The bands are those of a picture of 512 rows, scaled: above the lower bound, up to the upper; 0 is in the first."""
+    distance = math.sqrt(distance_sq) * 512 / height
+    found = [name for name, (lower, upper) in zip(metrics.BANDS, BOUNDS, strict=True) if lower < distance <= upper]
+    near_a_bound = any(abs(distance - bound) < 1e-6 for pair in BOUNDS for bound in pair)
+    assert near_a_bound or found == [metrics.band(distance_sq, height)]
+
+
+@pytest.mark.parametrize(
+    ("side", "name"), [(0, "0-60"), (60, "0-60"), (61, "60-90"), (90, "60-90"), (150, "120-150"), (151, "150+")]
+)
+def test_a_bound_belongs_to_the_band_below(side: int, name: str) -> None:
+    """At exactly 60 of 512 rows a trigger is still in the first band, as in the generator's band sets; likewise at twice the size."""
+    assert metrics.band(side**2, 512) == metrics.band((2 * side) ** 2, 1024) == name
+
+
+def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
+    """Each picture with a distance is in one band; pooled over bands, victims and successes are those of the set."""
+    root = handmade.write_folder(tmp_path, train=2, val=6, size=64, poisoned=1, sets=("iba", "far"))
+    distances = {f"val/{i:03}": d * d for i, d in enumerate((3, 7, 8, 12, 17, 40))}  # of 64 rows: times 8
+    with_distances(root, distances)
+    folder = open_folder(root)
+    for name, values in score(folder, guess)["evaluation_sets"].items():
+        bands = values["distance_bands"]
+        assert {band: part["pictures"] for band, part in bands.items()} == {
+            "0-60": 2,
+            "60-90": 1,
+            "90-120": 1,
+            "120-150": 1,
+            "150+": 1,
+        }
+        assert sum(part["victim_pixels"] for part in bands.values()) == values["victim_pixels"]
+        successes = sum(part["asr"] * part["victim_pixels"] for part in bands.values())
+        assert successes / values["victim_pixels"] == pytest.approx(values["asr"])
+        assert values["per_picture"]["distance_band"] == ["0-60", "0-60", "60-90", "90-120", "120-150", "150+"]
+        near = [row for row in folder.triggered[name] if row.id in ("val/000", "val/001")]
+        assert bands["0-60"]["asr"] == pytest.approx(share(pooled(folder, near, guess), (2,), 0))
+
+    handmade.rewrite(
+        root, lambda _, rows: [row.pop("placement") for row in rows if row.get("set") == "iba" and row["id"] != "val/003"]
+    )
+    values = score(open_folder(root), guess)["evaluation_sets"]["iba"]  # who has no distance is in no band
+    assert {band: part["pictures"] for band, part in values["distance_bands"].items()} == {"90-120": 1}
+    assert values["per_picture"]["distance_band"] == [None, None, None, "90-120", None, None]
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [{}, {"box": [0, 0, 6]}, {"box": [0, 0, 6, -1]}, {"box": [0, 0, 6, 6], "distance_sq": 2.5}, [1], {"box": [0, 0, 6, True]}],
+)
+def test_a_place_that_cannot_be_is_a_letter(tmp_path: Path, placement: object) -> None:
+    """A placement is believed in nothing: a box is four counts, a distance is one."""
+    root = handmade.write_folder(tmp_path, train=2, val=2, poisoned=1, sets=("near",))
+    handmade.rewrite(root, lambda _, rows: rows[-1].update(placement=placement))
+    with pytest.raises(FolderError, match=r"samples\.jsonl, line"):
+        score(open_folder(root), guess)
+
+
+def test_scores_survive_their_file(tmp_path: Path) -> None:
+    """Scores are JSON with a list on one line, and come back as they were, whatever the names of classes have in them."""
+    values = {
+        "a": [1, None, 2.5e-9],
+        "b": [],
+        "c": ["x [y]", "z,\n ü", 'q"['],
+        "d": [[1, 2], [3]],
+        "e": {"f": ["val/0", "val/1"]},
+    }
+    write_metrics(tmp_path / "m.json", values)
+    text = (tmp_path / "m.json").read_text("utf-8")
+    assert json.loads(text) == values
+    assert '"a": [1, null, 2.5e-09]' in text
+    assert '"f": ["val/0", "val/1"]' in text

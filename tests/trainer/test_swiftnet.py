@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -33,6 +35,20 @@ def test_the_network_costs_what_was_published(net: SwiftNet) -> None:
     for hook in hooks:
         hook.remove()
     assert round(64 * total / 1e9) == 104
+
+
+def test_names_and_first_weights_never_change(net: SwiftNet) -> None:
+    """Weights of earlier runs fit, and a seed gives the network that it always gave."""
+    weights = net.state_dict()
+    names = "\n".join(f"{name} {list(value.shape)}" for name, value in weights.items())
+    assert hashlib.sha256(names.encode()).hexdigest() == "8e41a2c968c8f96c00a329f912c343050e276825734a3bb03d5505413c10f34d"
+    for name, first in {
+        "encoder.conv1.weight": [-0.006378338, 0.03579203, -0.004218774],
+        "encoder.layer4.1.conv2.weight": [-0.03058243, -0.03068204, 0.04299608],
+        "upsampling.2.blend.2.weight": [0.02334103, -0.03251551, 0.03748181],
+        "head.2.weight": [0.1338496, -0.2780331, -0.00334156],
+    }.items():
+        assert weights[name].flatten()[:3].tolist() == pytest.approx(first, rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (360, 480), (128, 256), (65, 97), (33, 31)])

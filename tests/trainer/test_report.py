@@ -1,0 +1,180 @@
+"""`report`: tables, LaTeX, seeds and plots, from scores of today and of older versions."""
+
+import csv
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+
+import cv2
+import handmade
+import pytest
+from click.testing import CliRunner
+
+from trainer.cli import main
+from trainer.plots import over_rates
+from trainer.report import read_runs, seeds_of
+
+
+def run(*arguments: object):  # type: ignore[no-untyped-def]
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def scored(
+    root: Path, name: str, *, poisoned: int = 4, sets: tuple[str, ...] = ("iba", "nni"), asr: float = 0.5, miou: float = 0.7,
+    seed: int = 0, data_seed: int = 0, recipe: object = None, attack: str = "iba", old: bool = False, **config: object,
+) -> Path:  # fmt: skip
+    """A run of which only the scores are there. ``old``: as they were before there were intervals."""
+    figures: dict[str, object] = {
+        "asr": asr, "asr_without_trigger": 0.25, "asr_outside_trigger": 0.4, "asr_picture_mean": 0.3, "pba": 0.75,
+        "pba_outside_trigger": 0.8, "victim_pixels": 100, "pictures": 8, "triggered_share": 0.8,
+    }  # fmt: skip
+    if not old:
+        counts = {"id": ["a", "b"], "as_target": [30, 20], "victim_pixels": [60, 40]}
+        figures |= {"asr_interval": [asr - 0.0257, asr + 0.0302], "per_picture": counts, "asr_picture_above_half": 0.125}
+        figures |= {"asr_difference": asr - 0.25, "asr_difference_interval": [-0.0333, 0.5]}
+        figures["distance_bands"] = {"0-60": {"asr": 0.9, "pictures": 3}, "150+": {"asr": 0.1, "pictures": 5}}
+    attack = attack if poisoned else "benign"
+    facts = {
+        "identity": handmade.sha(f"{attack} {poisoned} {data_seed}".encode()), "dataset": "handmade", "name": attack, "attack": attack,
+        "training_pictures": 40, "evaluation_pictures": 10, "poisoned_pictures": poisoned,
+        "training_roles": {"clean": 40 - poisoned} | ({"poisoned": poisoned} if poisoned else {}), "classes": handmade.NAMES,
+        "victim_classes": [2] if poisoned else [], "target_class": 0 if poisoned else None, "trigger_class": None,
+        "min_trigger_pixels": None,
+    } | ({} if recipe is None else {"recipe": recipe})  # fmt: skip
+    values = {
+        "miou": miou,
+        "pa": 0.9,
+        "iou": {"road": 0.9, "car": None},
+        "evaluation_sets": {key: figures for key in sets if poisoned},
+    }
+    if not old:
+        values |= {"miou_interval": [miou, miou + 0.01], "intervals": {"block": 20, "level": 0.95, "resamples": 1000}}
+    (root / name).mkdir()
+    values |= {"dataset": facts, "run": {"name": name, "config": {"seed": seed, "epochs": 7, "device": "cpu"} | config}}
+    (root / name / "metrics.json").write_text(json.dumps(values))
+    return root / name
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """The Markdown tables of a text, each as column → cell, row by row."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+        elif found[-1]:
+            found.append([])
+    return [[dict(zip(part[0], row, strict=True)) for row in part[2:]] for part in found if part]
+
+
+def test_intervals_stand_in_brackets(tmp_path: Path) -> None:
+    """With `--intervals` a figure is followed by its ends, rounded away from it; CSV has them as numbers in columns; without, nothing."""
+    one = scored(tmp_path, "one", asr=0.8869)
+    assert "[" not in run("report", one).stdout
+    result = run("report", one, "--intervals", "--out", tmp_path / "out")
+    row = tables(result.stdout)[0][0]
+    assert (row["ASR"], row["mIoU"], row["PA"]) == ("88.69 [86.1, 91.8]", "70.00 [70.0, 71.0]", "90.00")
+    assert "bootstrap of blocks of 20" in result.stdout
+    line = next(csv.DictReader((tmp_path / "out" / "table.csv").read_text("utf-8").splitlines()))
+    assert (line["ASR"], line["ASR low"], line["ASR high"]) == ("88.69", "86.12", "91.71")
+    assert "88.69 [86.1, 91.8]" in (tmp_path / "out" / "table.tex").read_text("utf-8")
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_details_are_beside_the_table(tmp_path: Path, old: bool) -> None:
+    """`--details` has the differences, and distances and intervals where the scores have them; older scores have what they have."""
+    benign, iba = scored(tmp_path, "benign", poisoned=0, old=old, asr=0.1), scored(tmp_path, "iba", old=old)
+    values = json.loads((iba / "metrics.json").read_text())
+    values["evaluation_sets"]["iba"] = dict(values["evaluation_sets"]["iba"], asr=0.1)
+    if not old:
+        values["evaluation_sets"]["iba"]["per_picture"] = {"id": ["a", "b"], "as_target": [0, 10], "victim_pixels": [60, 40]}
+    (benign / f"metrics-{values['dataset']['identity'][7:19]}.json").write_text(json.dumps(values))
+    result = run("report", benign, iba, "--details", "--intervals")
+    assert result.exit_code == 0, result.output
+    found = tables(result.stdout)
+    row = found[1][0]
+    assert row["ASR less clean model"].startswith("40.00")
+    assert row["ASR less without trigger"] == ("25.00" if old else "25.00 [-3.4, 50.0]")
+    assert (row["pictures above 50"], row["could be triggered"]) == ("–" if old else "12.50", "80.00")
+    assert len(found) == (3 if old else 4)
+    if old:
+        assert "no intervals: the scores are of an older version" in result.stdout
+    else:
+        bands = {"0-60": "90.00 (3)", "60-90": "–", "90-120": "–", "120-150": "–", "150+": "10.00 (5)"}
+        assert found[2][0] == {"run": "iba", "evaluated on": "iba"} | bands
+    assert found[-1] == [
+        {"class": "road", "benign IoU": "90.00", "iba IoU": "90.00"},
+        {"class": "car", "benign IoU": "–", "iba IoU": "–"},
+    ]
+
+
+def test_seeds_are_summed_up(tmp_path: Path) -> None:
+    """Runs that differ in seeds of dataset or training only: mean ± standard deviation and n; the same one twice counts once, and
+    another setting or another recipe is another group. Without a recipe, name and rate say what a dataset is.
+    """
+
+    def recipe(rate: str) -> dict[str, object]:
+        return {"attack": "iba", "poison": {"rate": rate}}
+
+    asrs, mious = [0.5, 0.53, 0.59], [0.7, 0.71, 0.705]
+    runs = [
+        scored(tmp_path, f"r{i}", asr=asr, miou=miou, seed=i, data_seed=i // 2, recipe=recipe("0.1"), device=f"cuda:{i}")
+        for i, (asr, miou) in enumerate(zip(asrs, mious, strict=True))
+    ]
+    again = scored(tmp_path, "again", asr=0.99, seed=2, data_seed=1, recipe=recipe("0.1"))
+    others = [
+        scored(tmp_path, "longer", seed=5, recipe=recipe("0.1"), epochs=8),
+        scored(tmp_path, "20", seed=6, recipe=recipe("0.2")),
+    ]
+    result = run("report", *runs, again, *others, "--out", tmp_path / "out")
+    found = tables(result.stdout)
+    assert len(found[0]) == 12
+    assert [row["evaluated on"] for row in found[1]] == ["iba", "nni"]
+    expected = f"{100 * fmean(asrs):.2f} ± {100 * stdev(asrs):.2f}"
+    row = found[1][0]
+    assert (row["n"], row["ASR"], row["mIoU"]) == ("3", expected, f"{100 * fmean(mious):.2f} ± {100 * stdev(mious):.2f}")
+    assert (row["PR"], row["PBA"], row["ASR of the clean model"]) == ("10.00", "75.00 ± 0.00", "–")
+    assert expected.replace("±", r"$\pm$") in (tmp_path / "out" / "table.tex").read_text("utf-8")
+    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    assert [(line["ASR"], line["n"]) for line in short] == [(expected, "3"), ("50.00", "1"), ("50.00", "1")]
+
+    old = [scored(tmp_path, f"old{i}", seed=i, poisoned=4 + i // 2, old=True) for i in range(4)]
+    assert [len(group) for group in seeds_of(read_runs(old))] == [2, 2]
+
+
+def test_latex_is_the_slides_table(tmp_path: Path) -> None:
+    """table.tex has attack, PR, mIoU, PA and ASR on the attack's own set, one line a run, with rules of booktabs and nothing unescaped."""
+    runs = [scored(tmp_path, "b", poisoned=0), scored(tmp_path, "x", attack="a & b_50%"), scored(tmp_path, "n", attack="nni")]
+    values = json.loads((runs[2] / "metrics.json").read_text())
+    values["evaluation_sets"]["nni"] = dict(values["evaluation_sets"]["nni"], asr=0.6159)
+    (runs[2] / "metrics.json").write_text(json.dumps(values))
+    assert run("report", *runs, "--out", tmp_path / "out").exit_code == 0
+    lines = [line for line in (tmp_path / "out" / "table.tex").read_text("utf-8").splitlines() if not line.startswith("%")]
+    assert lines == [
+        r"\begin{tabular}{lrrrr}", r"\toprule", r"attack & PR & mIoU & PA & ASR \\", r"\midrule",
+        r"benign & -- & 70.00 & 90.00 & -- \\", r"a \& b\_50\% & 10.00 & 70.00 & 90.00 & 50.00 \\",
+        r"nni & 10.00 & 70.00 & 90.00 & 61.59 \\", r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+
+
+def test_plots_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None:
+    """Rates are plotted if an attack has several, distances if a set has some; points are the figures, by rising rate."""
+    runs = [scored(tmp_path, f"{a}{n}{s}", attack=a, poisoned=n, seed=s, asr=0.1 * n + 0.02 * s)
+            for a in ("iba", "nni") for n in (4, 2, 1) for s in (0, 1)]  # fmt: skip
+    benign = scored(tmp_path, "benign", poisoned=0)
+    assert run("report", benign, *runs, "--out", tmp_path / "out").exit_code == 0
+    for name in ("rates.png", "distance.png"):
+        assert cv2.imread(str(tmp_path / "out" / name)).std() > 5
+    points = over_rates(read_runs([benign, *runs]), "asr")
+    assert list(points) == ["iba", "nni"]
+    for line in points.values():
+        assert [rate for rate, _, _ in line] == [2.5, 5, 10]
+        assert [mean for _, mean, _ in line] == pytest.approx([11, 21, 41])
+        assert [error for _, _, error in line] == pytest.approx([100 * stdev([0, 0.02])] * 3)
+    old = scored(tmp_path, "old", old=True)
+    assert run("report", old, "--out", tmp_path / "none").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "none").iterdir()) == [
+        "table-short.csv",
+        "table.csv",
+        "table.md",
+        "table.tex",
+    ]

@@ -1,0 +1,106 @@
+"""Plots of runs: success and segmentation over the poisoning rate, and success by distance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainer.metrics import BANDS
+from trainer.report import Scored, attack_of, own_set, rate_of, seeds_of
+
+INK, QUIET = "#1b1f24", "#6a737d"
+COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
+MARKERS = "os^Dvp"
+
+Point = tuple[float, float, float]
+"""Poisoning rate, mean, and standard deviation over seeds (0 of one run), in percent."""
+
+
+def draw_plots(runs: Sequence[Scored], out: Path) -> list[Path]:
+    """Write ``rates.png`` where an attack has several rates, and ``distance.png`` where a set has distances. Returns what was written."""
+    written = []
+    if any(len(points) > 1 for points in over_rates(runs, "miou").values()):
+        written += [_rates(runs, out / "rates.png")]
+    if lines := by_distance(runs):
+        written += [_distances(lines, out / "distance.png")]
+    return written
+
+
+def over_rates(runs: Sequence[Scored], figure: str) -> dict[str, list[Point]]:
+    """Attack → points by rising rate. ``figure``: miou, or asr on the attack's own evaluation set. Runs without a rate are not there."""
+    found: dict[str, list[Point]] = {}
+    for group in seeds_of(runs):
+        rate, values = rate_of(group[0]), [value for run in group if (value := _value(run, figure)) is not None]
+        if rate is not None and values:
+            point = 100 * rate, 100 * fmean(values), 100 * stdev(values) if len(values) > 1 else 0.0
+            found.setdefault(attack_of(group[0]), []).append(point)
+    return {name: sorted(points) for name, points in found.items()}
+
+
+def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, float]]:
+    """Run and evaluation set → band → ASR in percent."""
+    lines = {}
+    for metrics in (run.metrics for run in runs):
+        for name, values in metrics["evaluation_sets"].items():
+            parts = {band: part["asr"] for band, part in values.get("distance_bands", {}).items()}
+            line = {band: 100 * asr for band, asr in parts.items() if asr is not None}
+            if line:
+                lines[f"{metrics['run']['name']} on {name}"] = line
+    return lines
+
+
+def _value(run: Scored, figure: str) -> float | None:
+    values = run.metrics
+    if figure == "asr":
+        name = own_set(values)
+        if name is None:
+            return None
+        values = values["evaluation_sets"][name]
+    value: float | None = values[figure]
+    return value
+
+
+def _rates(runs: Sequence[Scored], file: Path) -> Path:
+    figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
+    clean = [100 * value for run in runs if rate_of(run) is None and (value := _value(run, "miou")) is not None]
+    for axes, key, name in zip(figure.subplots(1, 2), ("asr", "miou"), ("ASR", "mIoU"), strict=True):
+        spreads = False
+        for number, (attack, points) in enumerate(over_rates(runs, key).items()):
+            x, y, error = zip(*points, strict=True)
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            axes.errorbar(x, y, yerr=error if any(error) else None, label=attack, capsize=3, color=colour, marker=marker)
+            spreads |= any(error)
+        if key == "miou" and clean:
+            axes.axhline(fmean(clean), color=QUIET, linestyle="--", linewidth=1, label="no picture poisoned")
+        _frame(
+            axes,
+            "poisoned training pictures in %" + (", bars: ± standard deviation over seeds" if spreads else ""),
+            f"{name} in %",
+        )
+        axes.set_xlim(left=0)
+    figure.savefig(file, metadata={"Software": None})
+    return file
+
+
+def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:
+    figure = Figure(figsize=(6, 3.8), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for number, (name, line) in enumerate(lines.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        axes.plot([list(BANDS).index(band) for band in line], list(line.values()), label=name, color=colour, marker=marker)
+    axes.set_xticks(range(len(BANDS)), list(BANDS))
+    _frame(axes, "distance from trigger to victim, in pixels of 512 rows", "ASR in %")
+    axes.set_ylim(-3, 103)
+    figure.savefig(file, metadata={"Software": None})
+    return file
+
+
+def _frame(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=9, color=INK)
+    axes.set_ylabel(y, fontsize=9, color=INK)
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
