@@ -149,6 +149,13 @@ def verify(root: Path, workers: Workers, *, source: Path | None = None, decode: 
     except ManifestError as error:
         kind = VerifyError if _sums_disagree(root) else ManifestError
         raise kind(error.problem, file=error.file, expected=error.expected, found=error.found, remedy=error.remedy) from None
+    if not any((root / row.image).exists() for row in rows):
+        raise VerifyError(
+            "The manifest is here, and not the dataset.",
+            file=root,
+            found="none of its pictures",
+            remedy="make the dataset from it: poisongen rebuild",
+        )
     source = _true_root(source, manifest) if source else None
     sums, findings = _read_sums(root)
     expected = {one.path: one for one in _expected(manifest, rows, sums)}

@@ -273,3 +273,14 @@ def test_what_is_no_finished_folder_is_refused(run: Run, tmp_path: Path, what: s
     outcome = run("verify", folder)
     assert outcome.code == 3
     assert "not a finished dataset folder" in outcome.err
+
+
+def test_a_shared_manifest_is_told_from_a_dataset(whole: Path, run: Run, tmp_path: Path) -> None:
+    """Where only the small files lie, verify says so in one letter, and what to do with them."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for name in ("manifest.json", "samples.jsonl", "trigger.png"):
+        shutil.copy(whole / name, shared / name)
+    outcome = run("verify", shared)
+    assert (outcome.code, "poisongen rebuild" in outcome.err) == (3, True)
+    assert len(outcome.err.splitlines()) < 8
