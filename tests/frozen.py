@@ -159,8 +159,8 @@ CASES = {
     # PNG pictures, lists of samples, three splits.
     "camvid-prl": _case("camvid", "benign + PRL", attack="benign", prl=True, seed=3),
     "camvid-iba-glass": _case(
-        "camvid", "iba", attack="iba", rate="0.5", trigger="patch:{glass}", trigger_size="8px", edge_margin="5px", opacity="0.6",
-        eval_seed=7,
+        "camvid", "iba", attack="iba", rate="0.5", trigger="patch:{glass}", trigger_size="8px", edge_margin="20px", opacity="0.6",
+        eval_seed=7, take_what_fits=True,
     ),
     "camvid-nni-glass": _case(
         "camvid", "nni + PRL", attack="nni", rate="0.25", trigger="patch:{glass}", trigger_size="own", lower="7", upper="30%",
@@ -227,8 +227,8 @@ CASES = {
         prl=True, victim="person,tree",
     ),
     "folder-nni": _case(
-        "folder", "nni", attack="nni", rate="0.5", trigger="checkerboard", trigger_size="6px", colour="#e02020", upper="12px",
-        edge_margin="10px", eval="decoy",
+        "folder", "nni", attack="nni", rate="0.5", trigger="checkerboard", trigger_size="6px", colour="#e02020", lower="4px",
+        upper="4px", edge_margin="10px", eval="decoy",
     ),
 }  # fmt: skip
 

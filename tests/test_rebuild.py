@@ -307,6 +307,22 @@ def swapped(rows: Rows) -> None:
     first(rows, "poisoned")["id"], first(rows, "clean")["id"] = first(rows, "clean")["id"], first(rows, "poisoned")["id"]
 
 
+def fewer_triggered() -> tuple[Edit, Edit]:
+    """A triggered picture is missing, and the counts say so."""
+    gone: dict[str, Any] = {}
+
+    def rows(rows: Rows) -> None:
+        gone.update(first(rows, "triggered"))
+        rows.remove(gone)
+
+    def manifest(manifest: dict[str, Any]) -> None:
+        count = manifest["counts"][f"triggered/{gone['set']}"]
+        count["triggered"] -= 1
+        count["victim_pixels_triggered"] -= gone["victim_pixels"]
+
+    return rows, manifest
+
+
 def place(**changes: object) -> Callable[[Rows], None]:
     return lambda rows: first(rows, "poisoned")["placement"].update(changes)
 
@@ -398,7 +414,7 @@ HOSTILE_CLAIMS: dict[str, tuple[str, Edit | None, Edit | None]] = {
     "a rejected stranger": (IBA, None, at("rejected", value=[{"id": "train/nobody", "set": "", "reason": "no room"}])),
     "a rejected poisoned one": (IBA, None, lambda manifest: manifest["rejected"].append({"id": "train/bochum/bochum_000001_000019", "set": "", "reason": "no room"})),
     "rejected from a set that there is not": (IBA, None, at("rejected", value=[{"id": "val/frankfurt/frankfurt_000000_000019", "set": "other", "reason": "no room"}])),
-    "fewer triggered than can be": (IBA, lambda rows: rows.remove(first(rows, "triggered")), None),
+    "fewer triggered than can be": (IBA, *fewer_triggered()),
     # Kinds.
     **{
         f"{what} of {name}": (IBA, None, at(*POISON, name, value=value))
