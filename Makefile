@@ -9,7 +9,7 @@ TRAIN_ARGS ?=
 TEST_ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-compat schema freeze lint format bench train clean
+.PHONY: help setup demo table table-now table-publish test test-compat schema freeze lint format determinism bench bench-trainer train clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,16 @@ $(DEMO)/runs/nni/metrics.json: $(DEMO)/nni/manifest.json
 $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.json
 	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
 
+# Recipes → datasets → runs → tables; table.mk says how. TABLE, SOURCE, OUT, THREADS, DEVICE and JOBS reach it as they are given.
+table: setup ## build, train and score all of TABLE: make table TABLE=manifests/camvid SOURCE=CamVid OUT=work/camvid -j4
+	@$(MAKE) --no-print-directory -f table.mk table PY=$(BIN)/python
+
+table-now: setup ## the tables of those runs that are finished
+	@$(MAKE) --no-print-directory -f table.mk table-now PY=$(BIN)/python
+
+table-publish: setup ## copy what may be shared of OUT into TABLE: manifests, scores, tables; no picture of the dataset
+	@$(MAKE) --no-print-directory -f table.mk table-publish PY=$(BIN)/python
+
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
 
@@ -80,6 +90,12 @@ format: setup ## put the code into the project's style
 
 bench: setup ## time a poisoned picture beside the bare codec work
 	$(BIN)/python tests/bench.py
+
+determinism: setup ## train four times, once killed and once interrupted, and compare all bits
+	$(BIN)/python -m tests.determinism
+
+bench-trainer: setup ## time training pictures from files, cache and memory
+	$(BIN)/python -m tests.bench_trainer
 
 train: setup ## train SwiftNet on DATA (default data), into RUN
 	$(BIN)/python -m trainer train $(DATA) --out $(RUN) $(TRAIN_ARGS)

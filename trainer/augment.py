@@ -1,18 +1,18 @@
-"""Augmentation in two halves: a worker cuts a box out of a picture, the device resizes, flips and normalises a batch of boxes.
+"""Augmentation in two halves: a box is cut out of each picture, and the device resizes, flips and normalises the batch of boxes at once.
 
 Every draw has an address, (seed, epoch, index), so that neither workers, nor order, nor an interruption changes one. Only the raw
 64-bit output of a Philox generator is used: NumPy promises its bits for ever, not the distributions on top of them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from trainer.resample import resize_matrix
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1], as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
@@ -76,7 +76,7 @@ def draw_box(
 
 @dataclass(frozen=True)
 class Cut:
-    """What a worker hands over: the part of a box that lies on the picture, and where in the box that is.
+    """The part of a box that lies on the picture, and where in the box that is.
 
     ``picture`` is uint8 (h, w, 3) RGB, ``label`` uint8 (h, w) training ids; ``top`` and ``left`` count from the box's corner.
     """
@@ -87,46 +87,108 @@ class Cut:
     top: int
     left: int
 
-    def pin_memory(self) -> "Cut":
-        """The same in memory from which a GPU can copy by itself; the loader calls this."""
-        return Cut(self.picture.pin_memory(), self.label.pin_memory(), self.box, self.top, self.left)
+
+class Axis(NamedTuple):
+    """How one axis of N cuts becomes that of the network's picture, of ``new`` samples.
+
+    ``samples`` int64 and ``weight`` float32 (N, new, T): the samples of the cut that enter a new one, and how much; what lies outside of
+    the picture has no weight. ``nearest`` int64 (N, new): the sample in which the centre of the new one lies, -1 outside of the picture.
+    """
+
+    samples: Tensor
+    weight: Tensor
+    nearest: Tensor
 
 
-def cut(picture: NDArray[np.uint8], label: NDArray[np.uint8], box: Box) -> Cut:
-    """Slice a box out of a picture (H, W, 3) and its label map (H, W)."""
-    rows, columns = box.inside(*label.shape)
-    inside = torch.from_numpy(picture[rows, columns].copy()), torch.from_numpy(label[rows, columns].copy())
-    return Cut(*inside, box=box, top=rows.start - box.top, left=columns.start - box.left)
+class Batch(NamedTuple):
+    """Cuts, padded at the lower right to one size: ``pictures`` uint8 (N, H, W, 3), ``labels`` uint8 (N, H, W), and what is done to them.
+
+    What the padding holds has no meaning: no index points there.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    rows: Axis
+    columns: Axis
+
+
+def collate(cuts: Sequence[Cut], crop: tuple[int, int]) -> Batch:
+    """Put cuts into one batch, to be seen by the network as ``crop`` = (height, width). The indices are computed here, in float64."""
+    (height, width), device = (max(sides) for sides in zip(*(cut.label.shape for cut in cuts), strict=True)), cuts[0].label.device
+    pictures = torch.empty(len(cuts), height, width, 3, dtype=torch.uint8, device=device)
+    labels = torch.empty(len(cuts), height, width, dtype=torch.uint8, device=device)
+    for place, cut in enumerate(cuts):
+        h, w = cut.label.shape
+        pictures[place, :h, :w], labels[place, :h, :w] = cut.picture, cut.label
+    rows = _axis([(cut.box.height, cut.top, cut.label.shape[0], False) for cut in cuts], crop[0])
+    columns = _axis([(cut.box.width, cut.left, cut.label.shape[1], cut.box.flip) for cut in cuts], crop[1])
+    return Batch(pictures, labels, rows, columns)
+
+
+def _axis(sides: Sequence[tuple[int, int, int, bool]], new: int) -> Axis:
+    """The resizing of each (length of the box, first sample and number of samples that the cut has of it, flip) to ``new`` samples.
+
+    Sample j of a box lies at j + ½ and weighs 1 - distance ÷ max(1, length ÷ new), as in ``resize_matrix``; the weights of a new sample
+    sum to 1 over the box.
+    """
+    length, first, count, flip = (torch.tensor(values)[:, None] for values in zip(*sides, strict=True))  # (N, 1)
+    step = length.double() / new
+    reach = step.clamp(min=1)
+    centres = (torch.arange(new, dtype=torch.float64) + 0.5) * step  # (N, new)
+    centres = torch.where(flip, centres.flip(1), centres)
+    samples = (centres - reach + 0.5).floor().long()[:, :, None] + torch.arange(math.ceil(2 * float(reach.max())))  # (N, new, T)
+    weight = (1 - (samples + 0.5 - centres[:, :, None]).abs() / reach[:, :, None]).clamp(min=0)
+    weight = torch.where((samples >= 0) & (samples < length[:, :, None]), weight, 0)
+    weight = weight / weight.sum(2, keepdim=True)
+    samples = samples - first[:, :, None]
+    outside = (samples < 0) | (samples >= count[:, :, None])
+    nearest = (2 * torch.arange(new) + 1) * length // (2 * new)  # in integers, exact
+    nearest = torch.where(flip, nearest.flip(1), nearest) - first
+    return Axis(
+        samples=samples.clamp(min=0).minimum(count[:, :, None] - 1),
+        weight=torch.where(outside, 0, weight).float(),
+        nearest=torch.where((nearest < 0) | (nearest >= count), -1, nearest),
+    )
+
+
+def assemble(batch: Batch, ignore: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Resize, flip and normalise a whole batch on the device: pictures bilinearly, label maps to the nearest.
+
+    Returns float32 (N, 3, height, width) in channels_last memory and int64 (N, height, width). What lies outside the pictures is mean
+    colour and ``ignore``. Only products, sums and copies of single numbers, in a fixed order: exact on every device, with any threads.
+    """
+    pictures, labels = (part.to(device, non_blocking=True) for part in batch[:2])
+    rows, columns = (Axis(*(part.to(device, non_blocking=True) for part in axis)) for axis in batch[2:])
+    n, height, width, channels = pictures.shape
+    x = _mixed(pictures.reshape(n, height, width * channels), rows)  # (N, new height, W · 3)
+    x = x.reshape(n, -1, width, channels).transpose(1, 2).reshape(n, width, -1)
+    x = _mixed(x, columns).reshape(n, columns.nearest.shape[1], -1, channels).permute(0, 3, 2, 1)  # (N, 3, new height, new width)
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    inside = (
+        rows.weight.sum(2)[:, None, :, None] * columns.weight.sum(2)[:, None, None, :]
+    )  # how much of a pixel lies on the picture
+    x = ((x / 255 - mean * inside) / std).contiguous(memory_format=torch.channels_last)
+
+    down, right = rows.nearest[:, :, None], columns.nearest[:, None, :]
+    found = labels[torch.arange(n, device=device)[:, None, None], down.clamp(min=0), right.clamp(min=0)].long()
+    return x, torch.where((down < 0) | (right < 0), ignore, found)
+
+
+def _mixed(x: Tensor, axis: Axis) -> Tensor:
+    """Replace the samples along the second axis of (N, H, L) by weighted sums of them: float32 (N, new, L).
+
+    Gathering whole rows and adding them is 4 to 7 times faster on a CPU than products with a matrix that is zero nearly everywhere.
+    """
+    n, height, length = x.shape
+    rows = x.reshape(n * height, length)
+    index = axis.samples + height * torch.arange(n, device=x.device)[:, None, None]
+    mixed = torch.zeros(n * index.shape[1], length, device=x.device)
+    for tap in range(index.shape[2]):
+        mixed.addcmul_(axis.weight[:, :, tap].reshape(-1, 1), rows.index_select(0, index[:, :, tap].reshape(-1)).float())
+    return mixed.reshape(n, -1, length)
 
 
 def normalise(picture: Tensor) -> Tensor:
-    """(h, w, 3) uint8 RGB to (3, h, w) float32 with ImageNet's mean at 0, so that padding with zeros pads with the mean colour."""
+    """(h, w, 3) uint8 RGB to (3, h, w) float32 with ImageNet's mean at 0."""
     mean, std = (torch.tensor(values, device=picture.device) for values in (MEAN, STD))
     return ((picture.float() / 255 - mean) / std).permute(2, 0, 1)
-
-
-def assemble(cuts: Sequence[Cut], crop: tuple[int, int], ignore: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Resize a batch of boxes to ``crop`` = (height, width) on the device: pictures bilinearly, label maps to the nearest.
-
-    Returns float32 (N, 3, height, width) and int64 (N, height, width). What lies outside the pictures is mean colour and ``ignore``.
-    """
-    pictures, labels = [], []
-    for item in cuts:
-        picture = normalise(item.picture.to(device, non_blocking=True))  # (3, h, w)
-        label = item.label.to(device, non_blocking=True)  # (h, w)
-        box, (h, w) = item.box, label.shape
-        rows = resize_matrix(box.height, crop[0], device)[:, item.top : item.top + h].float()  # (crop height, h)
-        columns = resize_matrix(box.width, crop[1], device)[:, item.left : item.left + w].float()  # (crop width, w)
-        down, right = nearest(box.height, crop[0], device) - item.top, nearest(box.width, crop[1], device) - item.left
-        if box.flip:
-            columns, right = columns.flip(0), right.flip(0)
-        pictures.append(rows @ picture @ columns.T)
-        outside = ((down < 0) | (down >= h))[:, None] | ((right < 0) | (right >= w))
-        found = label[down.clamp(0, h - 1)][:, right.clamp(0, w - 1)].long()
-        labels.append(torch.where(outside, ignore, found))
-    return torch.stack(pictures), torch.stack(labels)
-
-
-def nearest(old: int, new: int, device: torch.device) -> Tensor:
-    """For each of ``new`` samples the one of ``old`` in whose pixel its centre lies: int64 (new,), in integers, exact."""
-    return (2 * torch.arange(new, device=device) + 1) * old // (2 * new)

@@ -9,6 +9,8 @@
     RUN/metrics.json             the scores on the run's own folder; with it the run is finished
     RUN/metrics-….json           the scores on other folders, by the first digits of their identity
     RUN/panel.png                a picture for people
+    RUN/panels/                  the same after some epochs, if wanted
+    RUN/tensorboard/             what TensorBoard shows, if wanted
 
 Every file is written beside its place and renamed, so one with a final name is whole.
 """
@@ -31,6 +33,7 @@ from trainer.models import make
 from trainer.network import Network
 
 RUN, LOG, CHECKPOINT, MODEL, METRICS = "run.json", "log.jsonl", "checkpoint.safetensors", "model.safetensors", "metrics.json"
+LOCK = ".lock"  # there while a trainer is at work
 
 
 @contextmanager
@@ -89,17 +92,23 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(letter("A file of weights cannot be read.", file=file, expected="safetensors", found=error)) from None
 
 
-def save(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, Any]) -> None:
-    """Save all that training needs to go on: weights, the optimiser's state of each, and ``facts``."""
+def save(
+    file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None, facts: Mapping[str, Any]
+) -> None:
+    """Save all that training needs to go on: weights, the optimiser's state of each, their average if there is one, and ``facts``."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimiser.{key}.{name}": state for key, state in optimiser.state[parameter].items()}
+    if average:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     save_tensors(file, tensors, facts)
 
 
-def restore(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Bring model and optimiser to where ``save`` left them, in the memory layout that they have now. Returns the facts."""
+def restore(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None) -> dict[str, Any]:
+    """Bring model, optimiser and average to where ``save`` left them, in the memory layout that they have now. Returns the facts."""
     tensors, facts = load_tensors(file)
+    if average:
+        average.load_state_dict({name[8:]: tensor for name, tensor in tensors.items() if name.startswith("average.")})
     model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
     for name, parameter in model.named_parameters():
         for key in ("exp_avg", "exp_avg_sq"):

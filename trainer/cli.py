@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,26 @@ import torch
 from tqdm import tqdm
 
 from trainer import __version__, checkpoint
+from trainer.cache import build, cache_file, compare
 from trainer.config import Config, load, presets, resolved
 from trainer.crops import shares
 from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
 from trainer.evaluate import Predict, Readahead, Reading, metrics_text, predictor, score_run, write_metrics
 from trainer.folder import Folder, open_folder
 from trainer.intervals import BLOCK
+from trainer.machine import alone, settle
 from trainer.models import as_json, measure, table, variants
 from trainer.panel import panel as draw_panel
+from trainer.panel import title
+from trainer.panels import draw_panels
+from trainer.parallel import joined
 from trainer.plots import draw_plots
-from trainer.report import (
-    COLUMNS,
-    DETAILS,
-    SEEDS,
-    SHORT,
-    body_of,
-    comma_separated,
-    details,
-    latex,
-    legend,
-    markdown,
-    over_seeds,
-    read_runs,
-    rows,
-    short,
-    short_rows,
-    with_baseline,
-)
+from trainer.report import body_of, rows
+from trainer.report_runs import read_runs, short, with_baseline
+from trainer.report_text import legend, markdown
+from trainer.report_text import report as report_of
+from trainer.report_text import write as write_report
 from trainer.score import score_predictions
-from trainer.train import settle
 from trainer.train import train as run_training
 
 FOLDER = click.Path(path_type=Path)
@@ -119,13 +111,16 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
     """
     folder = open_folder(data)
     wanted = configure(folder, preset, settings, options)
-    config = run_training(folder, out, wanted, say=say, bar=sys.stderr.isatty())
-    metrics = score_run(out, folder, config.device, follow)
-    draw_panel(folder, trained(out, config)[0], out / "panel.png", title(out, folder))
-    write_metrics(out / checkpoint.METRICS, metrics)
-    (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
-    say(f"model, metrics and panel are in {out}")
-    click.echo(markdown(rows([out])), nl=False)
+    with joined(wanted.device) as group, alone(out) if group.first else nullcontext():
+        bar = group.first and sys.stderr.isatty()
+        config = run_training(folder, out, wanted, say if group.first else lambda _: None, bar, group)
+        metrics = score_run(out, folder, config.device, follow if group.first else lambda work, _: work, group=group)
+        if group.first:
+            draw_panel(folder, trained(out, config)[0], out / "panel.png", title(out, folder))
+            write_metrics(out / checkpoint.METRICS, metrics)
+            (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+            say(f"model, metrics and panel are in {out}")
+            click.echo(markdown(rows([out])), nl=False)
 
 
 @main.command("eval")
@@ -169,9 +164,20 @@ def evaluate(run: Path, data: Path | None, device: str, block: int) -> None:
 @click.option("--predictions", required=True, type=FOLDER, metavar="DIR", help="Predicted label maps.")
 @click.option("--clean-predictions", type=FOLDER, metavar="DIR", help="Those of a model that was trained without poison.")
 @click.option("--out", type=FILE, metavar="FILE", help="Also write the scores there, as JSON.")
+@click.option("--method", metavar="WORDS", help="What predicted: files of one method and other seeds are summed up by report.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the training that predicted, for report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON instead of the table.")
 @BLOCK_OPTION
-def score(data: Path, predictions: Path, clean_predictions: Path | None, out: Path | None, as_json: bool, block: int) -> None:
+def score(
+    data: Path,
+    predictions: Path,
+    clean_predictions: Path | None,
+    out: Path | None,
+    method: str | None,
+    seed: int | None,
+    as_json: bool,
+    block: int,
+) -> None:
     """Score label maps that any other program predicted for the folder DATA.
 
     A prediction is an 8-bit grey or palette PNG of training ids, 0 … K-1, as
@@ -187,6 +193,7 @@ def score(data: Path, predictions: Path, clean_predictions: Path | None, out: Pa
           --clean-predictions out/benign --out scores.json
     """
     metrics = score_predictions(open_folder(data), predictions, clean_predictions, follow, block)
+    metrics["run"] |= {key: value for key, value in (("method", method), ("seed", seed)) if value is not None}
     for whose, key in ((predictions, "left_out"), (clean_predictions, "left_out_of_clean_model")):
         for name in metrics.get(key, []):
             say(f"the evaluation set {name} is left out: {whose} has no prediction of it")
@@ -203,31 +210,45 @@ def score(data: Path, predictions: Path, clean_predictions: Path | None, out: Pa
 @click.option("--out", type=FOLDER, metavar="DIR", help="Also write tables (.md, .csv, .tex) and plots there.")
 @click.option("--intervals", is_flag=True, help="With 95 % intervals over pictures: 88.69 [86.1, 91.0].")
 @click.option("--details", "with_details", is_flag=True, help="More tables: differences, distances, classes.")
-def report(runs: Sequence[Path], out: Path | None, intervals: bool, with_details: bool) -> None:
+@click.option(
+    "--subset", "subsets", multiple=True, metavar="NAME=GLOB", help="Also of the pictures whose id matches. May be repeated."
+)
+@click.option("--panels", is_flag=True, help="Also draw DIR/panel-NAME.png for each attack.")
+def report(
+    runs: Sequence[Path], out: Path | None, intervals: bool, with_details: bool, subsets: Sequence[str], panels: bool
+) -> None:
     """Print the table of RUNS as Markdown, one row for each evaluation set.
 
     Runs that differ in seeds only are also summed up: mean ± standard
-    deviation. Files that score wrote are runs, too.
+    deviation; runs with several evaluation sets stand in a matrix; those that
+    differ in the network only are compared by its size. Files that score
+    wrote are runs, too.
+
+    The figures of a subset need no prediction. A panel does, and the dataset
+    of the run; it holds pictures of it: do not share them.
 
     \b
     Example:
       python -m trainer report runs/benign runs/iba10 runs/nni10 --out tables
+      python -m trainer report runs/* --subset "Seq05VD=test/Seq05VD*"
     """
+    if panels and not out:
+        raise click.UsageError("Where shall the panels go? Give --out.")
+    named = {}
+    for subset in subsets:
+        name, equals, pattern = subset.partition("=")
+        if not equals or not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+            raise click.UsageError(f"A subset is NAME=GLOB, such as night=val/night_*, and not {subset}.")
+        named[name] = pattern
     scored = read_runs(runs)
-    body, seeds = body_of(scored), over_seeds(scored)
-    parts = [markdown(body, intervals=intervals), legend(scored, intervals)]
-    if seeds:
-        parts += [markdown(seeds, SEEDS), "Mean ± standard deviation over n seeds.\n"]
-    parts += [details(scored, intervals)] if with_details else []
-    text = "\n".join(parts)
+    text = report_of(scored, intervals, with_details, named)
     if out:
-        columns = (*COLUMNS, *DETAILS) if with_details else COLUMNS
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(out / "table.md", text)
-        checkpoint.write_text(out / "table.csv", comma_separated(body, columns, intervals))
-        checkpoint.write_text(out / "table.tex", latex(scored, intervals))
-        checkpoint.write_text(out / "table-short.csv", comma_separated(short_rows(scored), (*SHORT, "n")))
+        write_report(scored, out, intervals, with_details, named)
         draw_plots(scored, out)
+    if out and panels:
+        config = resolved(Config())
+        for file in draw_panels(scored, out, lambda run: trained(run, config)[0]):
+            say(f"a panel is in {file}")
     click.echo(text, nl=False)
 
 
@@ -271,6 +292,36 @@ def models(classes: int, size: tuple[int, int], as_data: bool) -> None:
         click.echo(json.dumps(as_json(sizes, classes, size), indent=1))
     else:
         click.echo(table(sizes, classes, size), nl=False)
+
+
+@main.command()
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, metavar="FILE", help="Or a folder for it. [default: DATA.cache.h5, beside DATA]")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads that decode. [default: all cores]")
+@click.option("--check", is_flag=True, help="Compare the cache with the files, pixel by pixel; build nothing.")
+def cache(data: Path, out: Path | None, jobs: int | None, check: bool) -> None:
+    """Decode the training pictures of DATA once, into one large file.
+
+    Then train reads the pixels of a crop instead of decoding whole pictures:
+    it takes the file by itself if it lies beside DATA, else with
+    --set cache=FILE. Every file is held against its digest. A fresh cache is
+    kept, and one of another dataset replaced.
+
+    The cache is for the machine that made it: never take one from others.
+
+    \b
+    Example:
+      python -m trainer cache data/nni10
+    """
+    folder, bar = open_folder(data), sys.stderr.isatty()
+    file, jobs = cache_file(folder, out or "auto"), jobs or resolved(Config()).threads
+    if check:
+        compare(folder, file, jobs, bar)
+        say(f"the cache holds the pixels of all {len(folder.training):,} training pictures: {file}")
+    elif build(folder, file, jobs, bar):
+        say(f"{len(folder.training):,} training pictures are cached, {file.stat().st_size / 1e9:.2f} GB: {file}")
+    else:
+        say(f"the cache is fresh: {file}")
 
 
 @main.command()
@@ -328,12 +379,6 @@ def trained(run: Path, config: Config) -> tuple[Predict, list[str]]:
     model, own, facts = checkpoint.load_model(run)
     device = torch.device(config.device)
     return predictor(model.to(device), own.input_scale, device), facts["dataset"]["classes"]
-
-
-def title(run: Path, folder: Folder) -> str:
-    """The panel's title: run, attack and rate."""
-    rate = f", {100 * folder.poisoned / len(folder.training):.3g} % of the training pictures poisoned" if folder.poisoned else ""
-    return f"{run.resolve().name}: {folder.name} on {folder.dataset}{rate}"
 
 
 def follow(work: Readahead, name: str) -> Iterable[Reading]:

@@ -26,7 +26,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True)
 class Config:
-    """What a run does. Every field but ``workers`` shapes the weights, bit by bit."""
+    """What a run does. Every field shapes the weights, bit by bit, but for those in ``NO_RESULT``."""
 
     preset: str = "default"
     seed: int = 0  # of the weights, the order and every augmentation
@@ -38,7 +38,8 @@ class Config:
     loss: str = "auto"  # cross-entropy, boundary-focal; auto: what the model was published with
 
     epochs: int = 200  # the reference results' number (the papers: 250)
-    batch: int = 14
+    batch: int = 14  # pictures in a step, of all processes together
+    accumulate: int = 1  # parts in which a batch is computed: less memory; each part has its own statistics of normalisation
     crop: tuple[int, int] = (768, 768)  # height, width of a box at scale 1, in pixels of the folder's pictures
     scale: tuple[float, float] = (0.5, 2.0)  # a box is the crop's size times a number from here, then resized to the crop's
     flip: bool = True  # every second box is mirrored, left to right
@@ -47,17 +48,27 @@ class Config:
     lr: float = 4e-4  # of Adam; falls along a cosine, step by step …
     lr_final: float = 1e-6  # … to this at the last step
     weight_decay: float = 1e-4  # added to the gradient, as Adam's L2 term
+    schedule: str = "cosine"  # or poly: the power 0.9 of what is left to do
+    warmup: int = 0  # steps in which lr rises to its height, before it falls
+    clip: float = 0.0  # largest norm of a step's whole gradient; 0: any
+    ema: float = 0.0  # what stays of the average of the weights at each step; then the average is the result. 0: no average
     betas: tuple[float, float] = (0.9, 0.99)
     pretrained_factor: float = 0.25  # lr and weight decay of an encoder that starts from given weights; no part in random init
 
     precision: str = "auto"  # bfloat16 (autocast), float32; auto: bfloat16 on a device that computes in it. Scoring is float32
     channels_last: bool = True  # faster on CPU and GPU; changes the last bits
+    deterministic: bool = True  # exact kernels only; false: as fast as the device can, and never twice the same on a GPU
+    compile: bool = False  # torch.compile: faster on a GPU after a slow start; changes the last bits
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto: a GPU where there is one
-    threads: int = 0  # of a CPU; 0: all cores. Another number of threads gives other last bits
+    threads: int = 0  # of a CPU; 0: all cores, shared by the processes. Another number of threads gives other last bits
     workers: int = -1  # processes that decode pictures; -1: none on a CPU, up to 8 beside a GPU. Never changes a bit
+    pictures: str = "auto"  # where pixels come from: files, cache, resident (in memory); changes no bit. See sources.py
+    cache: str = "auto"  # the file that the command cache wrote; auto: DATA.cache.h5, beside the folder DATA
 
     validate_every: int = 0  # epochs between scores on the clean evaluation split; 0: only at the end
     checkpoint_every: int = 1  # epochs between checkpoints; Ctrl-C saves one in any case
+    panel_every: int = 0  # epochs between pictures of predictions, in RUN/panels; 0: only at the end
+    tensorboard: bool = False  # also write RUN/tensorboard; needs the package tensorboard
 
     def differences(self, other: "Config") -> list[str]:
         """One line for each setting in which two runs differ, apart from those that change no result."""
@@ -70,7 +81,7 @@ class Config:
         return max(1, round(self.crop[0] * self.input_scale)), max(1, round(self.crop[1] * self.input_scale))
 
 
-NO_RESULT = ("preset", "workers", "validate_every", "checkpoint_every")
+NO_RESULT = ("preset", "workers", "pictures", "cache", "validate_every", "checkpoint_every", "panel_every", "tensorboard")
 """Settings that may change between the parts of an interrupted run: the weights stay the same."""
 
 
@@ -78,6 +89,8 @@ CHOICES = {
     "model": list(MODELS),
     "backbone": sorted({backbone for model in MODELS.values() for backbone in model.backbones}),
     "loss": ["auto", *LOSSES],
+    "schedule": ["cosine", "poly"],
+    "pictures": ["auto", "files", "cache", "resident"],
 }
 """Settings that are names."""
 
@@ -120,6 +133,7 @@ def resolved(config: Config) -> Config:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     workers = config.workers if config.workers >= 0 else 0 if device == "cpu" else min(8, cores)
     precision = config.precision
     if precision == "auto":
@@ -193,7 +207,7 @@ def _sensible(key: str, value: Any) -> bool:
     match key:
         case "seed":
             return 0 <= value < 1 << 64
-        case "epochs" | "batch" | "checkpoint_every":
+        case "epochs" | "batch" | "accumulate" | "checkpoint_every":
             return value >= 1
         case "crop":
             return min(value) >= 1
@@ -201,13 +215,15 @@ def _sensible(key: str, value: Any) -> bool:
             return 0 < value[0] <= value[1] < math.inf
         case "betas":
             return all(0 <= beta < 1 for beta in value)
+        case "ema":
+            return 0 <= value < 1
         case "width":
             return WIDTHS[0] <= value <= WIDTHS[1]
         case "input_scale" | "lr":
             return 0 < value < math.inf
-        case "lr_final" | "weight_decay" | "pretrained_factor":
+        case "lr_final" | "weight_decay" | "pretrained_factor" | "clip":
             return 0 <= value < math.inf
-        case "threads" | "validate_every":
+        case "threads" | "validate_every" | "panel_every" | "warmup":
             return value >= 0
         case "workers":
             return value >= -1

@@ -1,55 +1,88 @@
 """What the loader runs: ``Schedule`` says which samples make which batch, ``Samples`` reads and cuts one."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from torch.utils.data import Dataset
 
-from trainer.augment import Cut, cut, draw_box, order
+from trainer.augment import Batch, Cut, collate, draw_box, order
 from trainer.config import Config
-from trainer.errors import TrainerError
+from trainer.errors import SettingError, TrainerError, letter
 from trainer.folder import Folder
-from trainer.pictures import read_label, read_picture
+from trainer.parallel import ALONE, Group
+from trainer.sources import Files, Source
+
+Item = TypeVar("Item")
 
 
 class Samples(Dataset[Cut | TrainerError]):
     """The training samples of a folder, cut to boxes. Indexed by addresses: (epoch, index, whether to check the digests).
 
-    An error is returned, not raised, so that it arrives from a worker process as the letter that it is.
+    ``source`` is where the pixels come from, which changes none of them; without one, the files. An error is returned, not raised, so that
+    it arrives from a worker process as the letter that it is.
     """
 
-    def __init__(self, folder: Folder, config: Config) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Folder, config: Config, source: Source | None = None) -> None:
+        self.folder, self.config, self.source = folder, config, source or Files(folder)
 
     def __getitem__(self, address: tuple[int, int, bool]) -> Cut | TrainerError:
         epoch, index, check = address
         row, config = self.folder.training[index], self.config
+        box = draw_box(config.seed, epoch, index, (row.height, row.width), config.crop, config.scale, config.flip)
+        rows, columns = box.inside(row.height, row.width)
         try:
-            picture, label = read_picture(row, check), read_label(row, self.folder, check)
+            picture, label = self.source.window(index, rows, columns, check)
         except TrainerError as error:
             return error
-        return cut(picture, label, draw_box(config.seed, epoch, index, label.shape, config.crop, config.scale, config.flip))
+        return Cut(picture, label, box, top=rows.start - box.top, left=columns.start - box.left)
+
+
+def batched(cuts: Sequence[Cut | TrainerError], crop: tuple[int, int]) -> Batch | TrainerError:
+    """``collate``, or the first error among the cuts."""
+    return next((cut for cut in cuts if isinstance(cut, TrainerError)), None) or collate(cuts, crop)  # type: ignore[arg-type]
+
+
+def ahead(batches: Iterable[Item], count: int = 2) -> Iterator[Item]:
+    """The same, read in a thread, so many ahead: for a GPU that computes while this process reads."""
+    waiting: deque[Future[Item | None]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        following = iter(batches)
+        waiting.extend(thread.submit(next, following, None) for _ in range(count))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, following, None))
+            yield batch
 
 
 class Schedule:
     """Which samples make which batch: every epoch is a permutation of its own, cut into whole batches.
 
     What is left over waits for the next epoch; a folder smaller than a batch is one batch. Iterating gives lists of addresses from batch
-    ``start`` of the whole run to its end. Each sample's digests are checked when this process first meets it.
+    ``start`` of the whole run to its end: of each batch the parts of this process, one after the other. Each sample's digests are checked
+    when this process first meets it. Raises SettingError: a batch that cannot be parted evenly.
     """
 
-    def __init__(self, count: int, config: Config, start: int = 0) -> None:
-        self.count, self.config, self.start = count, config, start
+    def __init__(self, count: int, config: Config, start: int = 0, group: Group = ALONE) -> None:
+        self.count, self.config, self.start, self.group = count, config, start, group
         self.batch = min(config.batch, count)
         self.steps = count // self.batch  # batches in an epoch
+        pieces = config.accumulate * group.size
+        self.part = self.batch // pieces  # pictures that go through the network at once
+        if self.batch % pieces:
+            expected = f"a multiple of {pieces} (accumulate {config.accumulate} × {group.size} processes)"
+            raise SettingError(letter("A batch cannot be parted evenly.", expected=expected, found=f"a batch of {self.batch}"))
 
     def __len__(self) -> int:
-        return self.steps * self.config.epochs - self.start
+        return (self.steps * self.config.epochs - self.start) * self.config.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
         met: set[int] = set()
         for epoch in range(self.start // self.steps, self.config.epochs):
             places = order(self.config.seed, epoch, self.count).tolist()
             for step in range(self.start % self.steps if epoch == self.start // self.steps else 0, self.steps):
-                chosen = places[step * self.batch : (step + 1) * self.batch]
-                yield [(epoch, index, index not in met) for index in chosen]
-                met.update(chosen)
+                first = step * self.batch + self.group.rank * self.part
+                for begin in range(first, (step + 1) * self.batch, self.group.size * self.part):
+                    chosen = places[begin : begin + self.part]
+                    yield [(epoch, index, index not in met) for index in chosen]
+                    met.update(chosen)

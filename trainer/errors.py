@@ -6,6 +6,7 @@
       FolderError      the dataset folder is not what its format says: missing, changed, of a newer version, hostile
       SettingError     a setting cannot be what was asked: unknown name, wrong type, outside its range
       WeightsError     initial weights cannot be had: no download, another network, another number of classes
+      CacheError       the cache of decoded pictures cannot be used or written: missing, of another dataset, cut short, no room
       RunError         the run's folder cannot be used: finished already, begun with other settings, holds no model
       Interrupted      the user pressed Ctrl-C; a checkpoint was saved
 
@@ -34,6 +35,10 @@ class SettingError(TrainerError):
 
 class WeightsError(TrainerError):
     """Initial weights cannot be had."""
+
+
+class CacheError(TrainerError):
+    """The cache of decoded pictures cannot be used or written."""
 
 
 class RunError(TrainerError):

@@ -17,13 +17,14 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
-from trainer import intervals, metrics
+from trainer import figures, intervals, metrics
 from trainer.augment import normalise
 from trainer.checkpoint import load_model, write_text
 from trainer.config import resolved
 from trainer.errors import RunError, letter
-from trainer.folder import Folder, Row
+from trainer.folder import Folder, Row, digest_bytes
 from trainer.network import Network
+from trainer.parallel import ALONE, Group
 from trainer.pictures import read_label, read_mask, read_picture
 from trainer.places import Place, places, recipe
 from trainer.resample import resize
@@ -69,65 +70,63 @@ def score(
     follow: Follow = lambda work, _: work,
     read: Read = picture_of,
     block: int = intervals.BLOCK,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """All metrics of ``metrics.json`` that come from predictions, as fractions; see ``metrics.py`` for their definitions.
 
     ``read`` gives what ``predict`` wants of a row: its picture, or a prediction that lies in a file. Every file of the folder that is
     opened is held against its digest. Each clean picture is predicted once. The success without the trigger is that on the clean twins
     of a set's pictures; where the trigger is the presence of a class, there are none, and it is that on the pictures without the class.
-    Intervals come from blocks of ``block`` pictures, see ``intervals.py``. Raises FolderError.
+    Intervals come from blocks of ``block`` pictures, see ``intervals.py``. Each process of a ``group`` predicts its share of the pictures,
+    and all return the same. Raises FolderError.
     """
-    clean = _clean(folder, predict, follow, read)
-    whole = clean.overlaps().sum(0)
+    clean = _clean(folder, predict, follow, read, group)
     scores = {
-        "miou": metrics.mean_iou(whole),
-        "miou_interval": intervals.mean_iou_interval(clean.overlaps(), block),
-        "pa": metrics.pixel_accuracy(whole),
-        "pa_interval": intervals.accuracy_interval(clean.overlaps(), block),
-        "iou": dict(zip(folder.names, metrics.iou(whole), strict=True)),
+        **figures.segmentation(clean.overlaps(), block),
+        "iou": dict(zip(folder.names, metrics.iou(clean.overlaps().sum(0)), strict=True)),
     }
     lacking = frozenset(row.id for row in folder.evaluation if folder.lacks_trigger_class(row))
     if folder.trigger_class is not None:
         rest = clean.overlaps(lacking)
-        scores |= {
-            "miou_without_trigger_class": metrics.mean_iou(rest.sum(0)),
-            "miou_without_trigger_class_interval": intervals.mean_iou_interval(rest, block),
-            "pa_without_trigger_class": metrics.pixel_accuracy(rest.sum(0)),
-            "pa_without_trigger_class_interval": intervals.accuracy_interval(rest, block),
-            "pictures_without_trigger_class": len(rest),
-        }
-    where, shared, sets = places(folder), _shared(folder), {}
+        scores |= figures.segmentation(rest, block, "_without_trigger_class")
+        scores["pictures_without_trigger_class"] = len(rest)
+    shared = figures.shared_ids([row.id for row in rows] for rows in folder.triggered.values())
+    where, sets = places(folder), {}
     for name, rows in folder.triggered.items():
-        everywhere, outside = _triggered(folder, rows, predict, follow, read, name)
-        sets[name] = _figures(folder, rows, everywhere, outside, clean, lacking, shared, where, block)
+        everywhere, outside = _triggered(folder, rows, predict, follow, read, name, group)
+        counts = _counts(folder, rows, everywhere, outside, clean, lacking, where)
+        values = figures.of_set(counts, len(folder.evaluation), shared, folder.trigger_class is not None, block)
+        sets[name] = {"identity": identity_of(rows), **values, **figures.written(counts)}
     if shared is not None:
         scores["shared_pictures"] = len(shared)
-    return {**scores, "intervals": intervals.facts(block), "evaluation_sets": sets}
+    each = {"id": clean.ids, "overlaps": figures.packed(clean.overlaps())}
+    return {**scores, "intervals": intervals.facts(block), "per_picture": each, "evaluation_sets": sets}
 
 
-def clean_miou(folder: Folder, predict: Predict) -> float | None:
+def clean_miou(folder: Folder, predict: Predict, group: Group = ALONE) -> float | None:
     """mIoU on the clean evaluation split alone."""
-    return metrics.mean_iou(_clean(folder, predict, lambda work, _: work, picture_of).overlaps().sum(0))
+    return metrics.mean_iou(_clean(folder, predict, lambda work, _: work, picture_of, group).overlaps().sum(0))
 
 
-def _clean(folder: Folder, predict: Predict, follow: Follow, read: Read) -> metrics.Pool:
+def _clean(folder: Folder, predict: Predict, follow: Follow, read: Read, group: Group) -> metrics.Pool:
     """The clean split."""
     pool = metrics.Pool(folder.classes, folder.victims, folder.target)
-    for row, seen, label, _ in follow(Readahead(folder, folder.evaluation, read), "clean"):
+    for row, seen, label, _ in follow(Readahead(folder, group.share(folder.evaluation), read), "clean"):
         pool.add(row.id, metrics.confusion(label, predict(seen), folder.classes))
-    return pool
+    return metrics.Pool.joined(group.gather(pool), [row.id for row in folder.evaluation])
 
 
 def _triggered(
-    folder: Folder, rows: Sequence[Row], predict: Predict, follow: Follow, read: Read, name: str
+    folder: Folder, rows: Sequence[Row], predict: Predict, follow: Follow, read: Read, name: str, group: Group = ALONE
 ) -> tuple[metrics.Pool, metrics.Pool]:
     """An evaluation set, and the same without the pixels under the trigger."""
     everywhere, outside = (metrics.Pool(folder.classes, folder.victims, folder.target) for _ in range(2))
-    for row, seen, label, mask in follow(Readahead(folder, rows, read), name):
+    for row, seen, label, mask in follow(Readahead(folder, group.share(rows), read), name):
         predicted = predict(seen)
         everywhere.add(row.id, metrics.confusion(label, predicted, folder.classes))
         outside.add(row.id, metrics.confusion(label[~mask], predicted[~mask], folder.classes))
-    return everywhere, outside
+    ids = [row.id for row in rows]
+    return metrics.Pool.joined(group.gather(everywhere), ids), metrics.Pool.joined(group.gather(outside), ids)
 
 
 def success_of(
@@ -135,106 +134,40 @@ def success_of(
 ) -> dict[str, Any]:
     """ASR alone of an evaluation set, with its interval and counts: what is said of a clean model."""
     pool, _ = _triggered(folder, rows, predict, follow, read, name)
-    return {**_success("asr", pool.successes(), block), "per_picture": _listed(pool.ids, pool.successes())}
+    return {**figures.success("asr", pool.successes(), block), "per_picture": figures.listed(pool.ids, pool.successes())}
 
 
-def _shared(folder: Folder) -> Set[str] | None:
-    """The ids that all evaluation sets have, apart from empty sets; sets are compared by these. None where they do not differ."""
-    ids = [{row.id for row in rows} for rows in folder.triggered.values() if rows]
-    return set.intersection(*ids) if any(members != ids[0] for members in ids) else None
+def identity_of(rows: Sequence[Row]) -> str:
+    """A digest of an evaluation set: sets of two folders with the same one are the same pictures, labels and masks."""
+    return digest_bytes(json.dumps([[row.id, row.digests] for row in rows], sort_keys=True).encode())
 
 
-def _figures(
+def _counts(
     folder: Folder,
     rows: Sequence[Row],
     everywhere: metrics.Pool,
     outside: metrics.Pool,
     clean: metrics.Pool,
     lacking: Set[str],
-    shared: Set[str] | None,
     where: Mapping[tuple[str, str], Place],
-    block: int,
-) -> dict[str, Any]:
-    """What is said of one evaluation set. ``lacking``: ids of the pictures without the trigger class, where there is one."""
-    target = folder.target
-    assert target is not None
+) -> figures.Counts:
+    """What was counted of one evaluation set. ``lacking``: ids of the pictures without the trigger class, where there is one."""
     untriggered = lacking if folder.trigger_class is not None else frozenset(row.id for row in rows)
-    success, without = everywhere.successes(), clean.successes(untriggered)
-    each = [value for value in map(metrics.attack_success, success) if value is not None]
-    values: dict[str, Any] = {
-        **_success("asr", success, block),
-        **_success("asr_without_trigger", without, block),
-        **_difference(everywhere, clean, untriggered, block),
-        **_success("asr_outside_trigger", outside.successes(), block),
-        "asr_picture_mean": float(np.mean(each)) if each else None,
-        "asr_picture_above_half": metrics.ratio(sum(value > 0.5 for value in each), len(each)),
-        "pba": metrics.benign_accuracy(everywhere.matrix, folder.victims, target),
-        "pba_outside_trigger": metrics.benign_accuracy(outside.matrix, folder.victims, target),
-        "victim_pixels": int(success[:, 1].sum()),
-        "pictures": len(rows),
-        "triggered_share": metrics.ratio(len(rows), len(folder.evaluation)),
-    }
-    if shared is not None:
-        values |= _success("asr_on_shared_pictures", everywhere.successes(shared), block)
-    if folder.trigger_class is not None:
-        values["unpaired_pictures"] = int((without[:, 1] > 0).sum())
-    if bands := _bands(rows, where):
-        own = np.array([bands.get(identifier, "") for identifier in everywhere.ids])
-        values["distance_bands"] = {
-            name: {
-                # The blocks are those of the whole set: neighbours in a band are no neighbours in time.
-                **_success("asr", np.where(inside[:, None], success, 0), block),
-                "pictures": int(inside.sum()),
-                "victim_pixels": int(success[inside, 1].sum()),
-            }
-            for name in metrics.BANDS
-            if (inside := own == name).any()
-        }
-    values["per_picture"] = _listed(everywhere.ids, success) | {
-        "as_target_outside_trigger": outside.successes()[:, 0].tolist(),
-        "victim_pixels_outside_trigger": outside.successes()[:, 1].tolist(),
-    }
-    if bands:
-        values["per_picture"]["distance_band"] = [bands.get(identifier) for identifier in everywhere.ids]
-    values["per_picture_without_trigger"] = _listed([key for key in clean.ids if key in untriggered], without)
-    return values
-
-
-def _success(name: str, counts: NDArray[np.int64], block: int) -> dict[str, Any]:
-    """A share pooled over pictures, (N, 2), and its interval."""
-    return {name: metrics.attack_success(counts.sum(0)), f"{name}_interval": intervals.ratio_interval(counts, block)}
-
-
-def _difference(everywhere: metrics.Pool, clean: metrics.Pool, untriggered: Set[str], block: int) -> dict[str, Any]:
-    """ASR less ASR without trigger, each picture beside its twin, or where there are no twins all of them in the order of their ids."""
-    ids = sorted({*everywhere.ids, *untriggered})
-    pairs = [dict(zip(pool.ids, pool.successes(), strict=True)) for pool in (everywhere, clean)]
-    nothing = np.zeros(2, np.int64)
-    table = np.array(
-        [
-            [*pairs[0].get(identifier, nothing), *(pairs[1][identifier] if identifier in untriggered else nothing)]
-            for identifier in ids
-        ],
-        np.int64,
-    ).reshape(len(ids), 4)
-    one, other = (metrics.attack_success(half) for half in np.split(table.sum(0), 2))
-    return {
-        "asr_difference": None if one is None or other is None else one - other,
-        "asr_difference_interval": intervals.difference_interval(table, block),
-    }
-
-
-def _bands(rows: Sequence[Row], where: Mapping[tuple[str, str], Place]) -> dict[str, str]:
-    """Id → band of the distance from trigger to victim, of the rows that have a distance."""
     found = ((row, where.get((row.set, row.id))) for row in rows)
-    return {
+    bands = {
         row.id: metrics.band(place.distance_sq, row.height) for row, place in found if place and place.distance_sq is not None
     }
-
-
-def _listed(ids: Sequence[str], counts: NDArray[np.int64]) -> dict[str, list[Any]]:
-    """Counts of each picture, so that no figure needs another prediction."""
-    return {"id": list(ids), "as_target": counts[:, 0].tolist(), "victim_pixels": counts[:, 1].tolist()}
+    defined = not metrics.all_but(folder.victims, folder.target, folder.classes)
+    return figures.Counts(
+        ids=everywhere.ids,
+        success=everywhere.successes(),
+        outside=outside.successes(),
+        others=everywhere.others() if defined else None,
+        others_outside=outside.others() if defined else None,
+        bands=[bands.get(identifier) for identifier in everywhere.ids] if bands else None,
+        untriggered=[identifier for identifier in clean.ids if identifier in untriggered],
+        without=clean.successes(untriggered),
+    )
 
 
 class Readahead:
@@ -259,7 +192,12 @@ class Readahead:
 
 
 def score_run(
-    run: Path, folder: Folder, device: str = "auto", follow: Follow = lambda work, _: work, block: int = intervals.BLOCK
+    run: Path,
+    folder: Folder,
+    device: str = "auto",
+    follow: Follow = lambda work, _: work,
+    block: int = intervals.BLOCK,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Score the final model of a run on a folder: the whole of ``metrics.json``. Raises RunError, FolderError."""
     model, config, facts = load_model(run)
@@ -268,7 +206,7 @@ def score_run(
         raise RunError(letter("The run has learned other classes than the folder has.", file=run, expected=expected, found=found))
     config = resolved(dataclasses.replace(config, device=device))
     where = torch.device(config.device)
-    scores = score(folder, predictor(model.to(where), config.input_scale, where), follow, block=block)
+    scores = score(folder, predictor(model.to(where), config.input_scale, where), follow, block=block, group=group)
     return {
         **scores,
         "dataset": dataset_facts(folder),

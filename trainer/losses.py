@@ -1,9 +1,10 @@
-"""The losses. Each takes float32 logits (N, K, H, W) and int64 training ids (N, H, W) with IGNORE, and returns a scalar.
+"""The losses, of float32 logits (N, K, H, W) and int64 training ids (N, H, W) with IGNORE.
 
 Sums are divided here: torch's own mean has no deterministic form on CUDA.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,24 +16,42 @@ GAMMA = 0.5  # of the focal factor
 BANDS = ((4, 8.0), (16, 4.0), (64, 2.0))  # up to so many pixels from a class boundary, a pixel weighs so much; beyond, 1
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean of -ln p over labelled pixels, where p is the probability of the true class."""
-    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-    return losses.sum() / (labels != IGNORE).sum().clamp(min=1)
+@dataclass(frozen=True)
+class Loss:
+    """A weighted mean over pixels, in two parts: a batch may be computed piece by piece, and the pieces have one mean only together.
 
-
-def boundary_focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Boundary-aware focal loss: the mean of (1 - p)^γ · -ln p over labelled pixels, weighted by w; p as above, γ = 0.5.
-
-    The pyramidal SwiftNet is trained with a loss of this name and γ (Oršić & Šegvić, Pattern Recognition 2021). Decided here: the focal
-    factor is that of Lin et al. (ICCV 2017); w is 8 up to 4 pixels from a class boundary, 4 up to 16, 2 up to 64, and 1 beyond, in pixels
-    of the box that the network sees; the sum is divided by the sum of w, so that its scale stays that of cross-entropy.
+    ``weights`` takes labels and gives the weight of each pixel (N, H, W); ``total`` takes logits, labels and these weights and gives the
+    weighted sum. Called with logits and labels, it is the mean.
     """
-    weights = boundary_weights(labels)
+
+    weights: Callable[[Tensor], Tensor]
+    total: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = self.weights(labels)
+        return self.total(logits, labels, weights) / weights.sum().clamp(min=1)
+
+
+def labelled(labels: Tensor) -> Tensor:
+    """1 for each labelled pixel of (N, H, W): bool."""
+    return labels != IGNORE
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The sum of -ln p over labelled pixels, where p is the probability of the true class. ``weights`` says nothing more here."""
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none").sum()
+
+
+def boundary_focal_sum(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The sum of w · (1 - p)^γ · -ln p over labelled pixels; p as above, γ = 0.5, w from ``boundary_weights``.
+
+    The pyramidal SwiftNet is trained with a boundary-aware focal loss of this γ (Oršić & Šegvić, Pattern Recognition 2021). Decided here:
+    the focal factor is that of Lin et al. (ICCV 2017); w is 8 up to 4 pixels from a class boundary, 4 up to 16, 2 up to 64, and 1 beyond,
+    in pixels of the box that the network sees; the sum is divided by the sum of w, so that its scale stays that of cross-entropy.
+    """
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
     doubt = -torch.expm1(-losses)  # 1 - p, without losing the digits of a p near 1
-    losses = doubt.clamp(min=1e-12) ** GAMMA * losses  # the root has no slope at 0
-    return (weights * losses).sum() / weights.sum().clamp(min=1)
+    return (weights * (doubt.clamp(min=1e-12) ** GAMMA * losses)).sum()  # the root has no slope at 0
 
 
 def boundary_weights(labels: Tensor) -> Tensor:
@@ -84,5 +103,8 @@ def squared_distances(points: Tensor, reach: int) -> Tensor:
     return nearest
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross-entropy": cross_entropy, "boundary-focal": boundary_focal}
+cross_entropy = Loss(labelled, cross_entropy_sum)
+boundary_focal = Loss(boundary_weights, boundary_focal_sum)
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "boundary-focal": boundary_focal}
 """By the names of the setting ``loss``."""

@@ -47,6 +47,7 @@ class Pool:
         self.matrix: Confusion = np.zeros((classes, classes), np.int64)
         self.ids: list[str] = []
         self._overlaps: list[Overlap] = []
+        self._others: list[Overlap] = []
         self._successes: list[Success] = []
 
     def add(self, identifier: str, matrix: Confusion) -> None:
@@ -54,11 +55,34 @@ class Pool:
         self.matrix += matrix
         self.ids.append(identifier)
         self._overlaps.append(overlap(matrix))
+        self._others.append(overlap(without(matrix, self.victims)))
         self._successes.append(success(matrix, self.victims, self.target))
+
+    @classmethod
+    def joined(cls, pools: Sequence["Pool"], ids: Sequence[str]) -> "Pool":
+        """The pictures of several pools, each of which is in one of them, in the order of ``ids``."""
+        pool = cls(len(pools[0].matrix), pools[0].victims, pools[0].target)
+        found = {
+            identifier: counts
+            for part in pools
+            for identifier, *counts in zip(part.ids, part._overlaps, part._others, part._successes, strict=True)
+        }
+        pool.matrix = np.sum([part.matrix for part in pools], 0)
+        pool.ids = list(ids)
+        for identifier in ids:
+            overlap, others, success = found[identifier]
+            pool._overlaps.append(overlap)
+            pool._others.append(others)
+            pool._successes.append(success)
+        return pool
 
     def overlaps(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
         """``overlap`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, K, 3)."""
         return self._chosen(self._overlaps, ids, (len(self.matrix), 3))
+
+    def others(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
+        """``overlap`` of each picture with the victim pixels left out, likewise: (N, K, 3). Its sum is what PBA is of."""
+        return self._chosen(self._others, ids, (len(self.matrix), 3))
 
     def successes(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
         """``success`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, 2)."""
@@ -97,11 +121,21 @@ def benign_accuracy(matrix: Confusion, victims: Collection[int], target: int) ->
 
     Not defined if everything but the target is a victim: one class is no mean.
     """
-    if set(range(len(matrix))) <= {*victims, target}:
+    if all_but(victims, target, len(matrix)):
         return None
+    return mean_iou(overlap(without(matrix, victims)))
+
+
+def all_but(victims: Collection[int], target: int | None, classes: int) -> bool:
+    """Is everything but the target a victim?"""
+    return target is not None and set(range(classes)) <= {*victims, target}
+
+
+def without(matrix: Confusion, victims: Collection[int]) -> Confusion:
+    """A matrix with the true pixels of the victim classes left out."""
     others = matrix.copy()
     others[sorted(victims)] = 0
-    return mean_iou(overlap(others))
+    return others
 
 
 def band(distance_sq: int, height: int) -> str:

@@ -25,15 +25,43 @@ def panel(folder: Folder, predict: Predict, file: Path, title: str, clean_predic
     That is the set named as the attack, else the first that has a picture; without such a set, the first pictures of the clean split are
     shown. ``clean_predict`` adds a column: the triggered picture as a model sees it that was trained without poison.
     """
+    chosen = _chosen(folder, count)
+    _draw(folder, chosen, [_line(folder, row, predict, clean_predict) for row in chosen], file, title)
+
+
+def before_after(
+    folder: Folder, predict: Predict, file: Path, title: str, clean_predict: Predict | None = None, count: int = 4
+) -> None:
+    """The same rows as ``panel``: picture, truth, what a clean model says of it, and the attacked one without and with the trigger."""
+    chosen = _chosen(folder, count)
+    lines = []
+    for row in chosen:
+        cells = _line(folder, row, predict, clean_predict)
+        named = {
+            "picture": "triggered picture" if row.set else "picture",
+            "truth": "truth",
+            "clean model": "clean model, triggered",
+            "attacked model, no trigger": "prediction, clean",
+            "attacked model, trigger": "prediction, triggered" if row.set else "prediction",
+        }
+        lines.append({head: cells[key] for head, key in named.items() if key in cells})
+    _draw(folder, chosen, lines, file, title)
+
+
+def _chosen(folder: Folder, count: int) -> list[Row]:
+    """The rows of the attack's own evaluation set with the most victim pixels, or of the first set that has some, or clean ones."""
     filled = [name for name, rows in folder.triggered.items() if rows]
     name = folder.attack if folder.attack in filled else next(iter(filled), None)
-    chosen = most_victims(folder, folder.triggered[name], count) if name else list(folder.evaluation[:count])
-    lines = [_line(folder, row, predict, clean_predict) for row in chosen]
+    return most_victims(folder, folder.triggered[name], count) if name else list(folder.evaluation[:count])
+
+
+def _draw(folder: Folder, chosen: Sequence[Row], lines: Sequence[dict[str, "Cell"]], file: Path, title: str) -> None:
+    """Draw the cells of some rows to ``file``, with a legend of their classes."""
     handles = [
         Patch(facecolor="#" + bytes(folder.colours[c]).hex(), edgecolor=QUIET, linewidth=0.4, label=folder.names[c])
         for c in most_pixels(folder, chosen, IN_LEGEND)
     ]
-    if name:
+    if chosen[0].set:
         handles.append(Patch(facecolor="none", edgecolor=RED, linewidth=1.6, label="trigger"))
     entries = max(1, len(handles))
     columns = entries if entries <= 12 else 8
@@ -55,6 +83,12 @@ def panel(folder: Folder, predict: Predict, file: Path, title: str, clean_predic
         handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.2
     )
     figure.savefig(file, metadata={"Software": None})
+
+
+def title(run: Path, folder: Folder) -> str:
+    """What a panel is called: run, attack and rate."""
+    rate = f", {100 * folder.poisoned / len(folder.training):.3g} % of the training pictures poisoned" if folder.poisoned else ""
+    return f"{run.resolve().name}: {folder.name} on {folder.dataset}{rate}"
 
 
 def most_victims(folder: Folder, rows: Sequence[Row], count: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Plots of runs: success and segmentation over the poisoning rate, and success by distance."""
+"""Plots of runs: success and segmentation over the poisoning rate and over the network's size, and success by distance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.metrics import BANDS
-from trainer.report import Scored, attack_of, own_set, rate_of, seeds_of
+from trainer.report import Cells, capacity
+from trainer.report_runs import Scored, attack_of, own_set, rate_of, seeds_of
 
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
@@ -19,12 +20,16 @@ Point = tuple[float, float, float]
 
 
 def draw_plots(runs: Sequence[Scored], out: Path) -> list[Path]:
-    """Write ``rates.png`` where an attack has several rates, and ``distance.png`` where a set has distances. Returns what was written."""
+    """Write ``rates.png`` where an attack has several rates, ``distance.png`` where a set has distances, and ``capacity.png`` where runs
+    differ in the network only. Returns what was written.
+    """
     written = []
     if any(len(points) > 1 for points in over_rates(runs, "miou").values()):
         written += [_rates(runs, out / "rates.png")]
     if lines := by_distance(runs):
         written += [_distances(lines, out / "distance.png")]
+    if sizes := capacity(runs):
+        written += [_sizes(sizes, out / "capacity.png")]
     return written
 
 
@@ -93,6 +98,36 @@ def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:
     axes.set_xticks(range(len(BANDS)), list(BANDS))
     _frame(axes, "distance from trigger to victim, in pixels of 512 rows", "ASR in %")
     axes.set_ylim(-3, 103)
+    figure.savefig(file, metadata={"Software": None})
+    return file
+
+
+def _sizes(rows: Sequence[Cells], file: Path) -> Path:
+    figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
+    attacks = list(dict.fromkeys((row["attack"], row["PR"]) for row in rows))
+    for axes, column in zip(figure.subplots(1, 2), ("ASR", "mIoU"), strict=True):
+        for number, (attack, rate) in enumerate(attacks):
+            of = [row for row in rows if (row["attack"], row["PR"]) == (attack, rate) and row[column] != "–"]
+            cells = [[float(part) for part in row[column].split(" ± ")] for row in of]
+            error = [cell[1] if len(cell) > 1 else 0.0 for cell in cells]
+            axes.errorbar(
+                [int(row["parameters"]) / 1e6 for row in of],
+                [cell[0] for cell in cells],
+                yerr=error if any(error) else None,
+                label=attack if rate == "–" else f"{attack}, {rate} %",
+                capsize=3,
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+            )
+            for row, cell in zip(of, cells, strict=True):
+                words = f"{row['model']} {row['backbone']} ×{row['width']}".replace("swiftnet ", "").replace("swiftnet-", "")
+                at = int(row["parameters"]) / 1e6, cell[0]
+                axes.annotate(words, at, (0, 7), textcoords="offset points", ha="center", fontsize=7, color=QUIET)
+        _frame(axes, "parameters in millions", f"{column} in %")
+        axes.set_xscale("log")
+        for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            ticks("{x:g}")
+        axes.margins(x=0.15, y=0.15)
     figure.savefig(file, metadata={"Software": None})
     return file
 

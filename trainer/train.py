@@ -4,138 +4,175 @@ Same folder, settings, threads and machine give the same weights, bit by bit: wi
 """
 
 import copy
-import ctypes
 import dataclasses
-import json
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
-from torch import Tensor
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from trainer import __version__, checkpoint, evaluate
-from trainer.augment import DROPOUT, Cut, assemble, raw_bits
+from trainer import __version__, checkpoint, evaluate, log, sources
+from trainer.augment import DROPOUT, Batch, raw_bits
 from trainer.config import Config, from_json, resolved
-from trainer.data import Samples, Schedule
-from trainer.errors import Interrupted, RunError, SettingError, TrainerError, letter
-from trainer.folder import IGNORE, Folder
-from trainer.losses import LOSSES
+from trainer.data import Samples, Schedule, ahead, batched
+from trainer.errors import Interrupted, RunError, TrainerError, letter
+from trainer.folder import Folder
+from trainer.machine import exactness, interruptible, quiet_worker, settle
 from trainer.network import Network
+from trainer.optimise import average_of, learning_rate, make_optimiser, update
+from trainer.panel import panel, title
+from trainer.parallel import ALONE, Group, with_joint_statistics
 from trainer.weights import build
 
 Say = Callable[[str], None]
 
 
-def train(folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, bar: bool = False) -> Config:
+def train(
+    folder: Folder, run: Path, wanted: Config, say: Say = lambda _: None, bar: bool = False, group: Group = ALONE
+) -> Config:
     """Train until ``RUN/model.safetensors`` is there; goes on from a checkpoint if there is one. Returns the resolved settings.
 
-    ``say`` takes lines for people; ``bar`` shows a progress bar on standard error.
-    Raises RunError (finished, or begun otherwise), FolderError (a changed file), WeightsError, SettingError, Interrupted (Ctrl-C).
+    ``say`` takes lines for people; ``bar`` shows a progress bar on standard error. In a ``group``, every process calls this.
+    Raises RunError (finished, or begun otherwise), FolderError (a changed file), CacheError, WeightsError, SettingError, Interrupted
+    (Ctrl-C).
     """
-    config = begin(folder, run, wanted)
+    config: Config = group.gather(begin(folder, run, wanted, say) if group.first else None)[0]
     device = settle(config)
+    config = sources.settled(config, folder)
+    source = sources.open_source(config, folder, bar)
+    say(f"{run.name}: {source}")
 
     # The network and its optimiser. An encoder that knows something already moves at a quarter of the pace.
-    model = build(folder.classes, config.init, config.seed, config.model, config.backbone, config.width).to(device)
+    model = build(folder.classes, config.init, config.seed, config.model, config.backbone, config.width)
+    if group.size > 1:
+        with_joint_statistics(model)
+    model = model.to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    optimiser = make_optimiser(model, config)
+    optimiser, average = make_optimiser(model, config), average_of(model, config)
+    forward: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
+    result: Network = average.module if average else model  # type: ignore[assignment]  # what is scored, shown and kept in the end
+    if group.first:
+        remember(folder, run, config, group)
 
     # Where an earlier part of this run has stopped, if there was one.
     done, loss_sum = 0, torch.zeros((), dtype=torch.float64, device=device)
     if (run / checkpoint.CHECKPOINT).is_file():
-        facts = checkpoint.restore(run / checkpoint.CHECKPOINT, model, optimiser)
+        facts = checkpoint.restore(run / checkpoint.CHECKPOINT, model, optimiser, average)
         done = facts["step"]
-        loss_sum += facts["loss_sum"]
-    samples, schedule = Samples(folder, config), Schedule(len(folder.training), config, start=done)
-    forget_after(run / checkpoint.LOG, done // schedule.steps)
+        loss_sum += facts["loss_sum"] if group.first else 0  # each process holds its own share
+    samples, schedule = Samples(folder, config, source), Schedule(len(folder.training), config, done, group)
     total = schedule.steps * config.epochs
 
     if done:
         say(f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
     if done < total:
-        seconds = (total - done) * seconds_per_step(model, samples, schedule.batch, config, device)
-        on = f"{config.device} ({config.threads} threads, {config.precision})"
+        pace = seconds_per_step(model, samples, schedule, config, device, group)
+        on = f"{config.device} ({config.threads} threads, {config.precision})" + f" × {group.size}" * (group.size > 1)
         epochs = f"{config.epochs} epochs" if not done else f"the rest of {config.epochs} epochs"
         steps = f"{total - done} steps of {schedule.batch} pictures, then the scores"
-        say(f"{run.name}: about {minutes(seconds)} for {epochs} on {on}: {steps}")
+        say(f"{run.name}: about {log.minutes((total - done) * pace)} for {epochs} on {on}: {steps}")
 
     loader = DataLoader(
         samples,
         batch_sampler=schedule,
         num_workers=config.workers,
-        collate_fn=list,
-        pin_memory=device.type == "cuda",
+        collate_fn=partial(batched, crop=config.net_crop),
+        pin_memory=device.type == "cuda" and source.device.type == "cpu",
         worker_init_fn=quiet_worker,
     )
-    began, seen = time.perf_counter(), 0
-    with interruptible() as interrupted, tqdm(total=total, initial=done, unit="step", disable=not bar, leave=False) as progress:
-        for step, cuts in enumerate(loader, done):
+    parts = ahead(loader) if loader.pin_memory and not config.workers else iter(loader)
+    with (
+        interruptible() as interrupted,
+        log.opened(run, done // schedule.steps, config.tensorboard) if group.first else nullcontext() as journal,
+        tqdm(
+            total=total * schedule.batch, initial=done * schedule.batch, unit=" pictures", disable=not bar, leave=False
+        ) as progress,
+    ):
+        began, seen, shown = time.perf_counter(), 0, 0.0
+        for step in range(done, total):
             epoch, place = divmod(step + 1, schedule.steps)  # epochs finished after this step, and steps of the next
 
             lr = learning_rate(config, step, total)
-            torch.manual_seed(int(raw_bits(config.seed, DROPOUT, 0, step, 1)[0]))  # what a network draws has an address, too
-            loss_sum += update(model, optimiser, sound(cuts), lr, config, device)
-            seen += len(cuts)
-            progress.update()
+            torch.manual_seed(
+                int(raw_bits(config.seed, DROPOUT, group.rank, step, 1)[0])
+            )  # what a network draws has an address, too
+            batch = [sound(part) for part in islice(parts, config.accumulate)]
+            loss = update(forward, optimiser, batch, lr, config, device, group)
+            if average:
+                average.update_parameters(model)
+            loss_sum += loss
+            seen += schedule.batch
+            progress.update(schedule.batch)
+            if bar and time.perf_counter() - shown > 1:  # a GPU has to be waited for to know the loss
+                progress.set_postfix(
+                    epoch=f"{step // schedule.steps + 1}/{config.epochs}", loss=f"{loss.item() * group.size:.3f}"
+                )
+                shown = time.perf_counter()
 
+            stop = (
+                bool(group.add(torch.tensor(int(interrupted.is_set()), device=device)))
+                if group.size > 1
+                else interrupted.is_set()
+            )
             if place == 0:
-                loss = loss_sum.item() / schedule.steps
+                mean = group.add(loss_sum.clone()).item() / schedule.steps
                 loss_sum.zero_()
-                if not math.isfinite(loss):
+                if not math.isfinite(mean):
                     todo = "start anew with a lower lr: --set lr=1e-4"
                     raise RunError(
-                        letter(f"Training went astray in epoch {epoch}.", file=run, found=f"a loss of {loss}", todo=todo)
+                        letter(f"Training went astray in epoch {epoch}.", file=run, found=f"a loss of {mean}", todo=todo)
                     )
-                row: dict[str, Any] = {"epoch": epoch, "loss": loss, "lr": lr}
+                row: dict[str, Any] = {"epoch": epoch, "loss": mean, "lr": lr}
+                predict = evaluate.predictor(result, config.input_scale, device)
                 if config.validate_every and epoch % config.validate_every == 0:
-                    row["miou"] = evaluate.clean_miou(folder, evaluate.predictor(model, config.input_scale, device))
+                    row["miou"] = evaluate.clean_miou(folder, predict, group)
+                if config.panel_every and epoch % config.panel_every == 0 and group.first:
+                    (run / "panels").mkdir(exist_ok=True)
+                    panel(folder, predict, run / "panels" / f"epoch-{epoch:04}.png", f"{title(run, folder)}, epoch {epoch}")
                 elapsed = time.perf_counter() - began
                 row["timing"] = {"seconds": round(elapsed, 3), "pictures_per_second": round(seen / elapsed, 2)}
-                with (run / checkpoint.LOG).open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(row) + "\n")
-                with progress.external_write_mode():
-                    say(f"{run.name}: {line(row, config.epochs)}")
+                if journal:
+                    journal.add(row)
+                    with progress.external_write_mode():
+                        say(f"{run.name}: {log.line(row, config.epochs)}")
                 began, seen = time.perf_counter(), 0
-            if (place == 0 and (epoch % config.checkpoint_every == 0 or step + 1 == total)) or interrupted.is_set():
-                facts = {"step": step + 1, "loss_sum": loss_sum.item()}
-                checkpoint.save(run / checkpoint.CHECKPOINT, model, optimiser, facts)
-            if interrupted.is_set() and step + 1 < total:
+            if (place == 0 and (epoch % config.checkpoint_every == 0 or step + 1 == total)) or stop:
+                facts = {"step": step + 1, "loss_sum": group.add(loss_sum.clone()).item()}
+                if group.first:
+                    checkpoint.save(run / checkpoint.CHECKPOINT, model, optimiser, average, facts)
+            if stop and step + 1 < total:
                 todo = "give the same command again: it goes on here, to the same weights"
                 where = f"epoch {epoch + 1}, after step {place} of {schedule.steps}"
                 raise Interrupted(
                     letter(f"Interrupted in {where}. A checkpoint is saved.", file=run / checkpoint.CHECKPOINT, todo=todo)
                 )
 
-    checkpoint.save_tensors(run / checkpoint.MODEL, model.state_dict())
+    if group.first:
+        checkpoint.save_tensors(run / checkpoint.MODEL, result.state_dict())
+    group.gather(None)  # nobody goes on to score it before it is there
     return config
 
 
-def begin(folder: Folder, run: Path, wanted: Config) -> Config:
-    """Decide whether ``run`` can be begun or gone on with, and write ``run.json``. Returns the resolved settings.
+def begin(folder: Folder, run: Path, wanted: Config, say: Say) -> Config:
+    """Decide whether ``run`` can be begun or gone on with. Returns the resolved settings. Raises RunError.
 
-    What was left to the machine (device, threads, precision) is what the run began with. Raises RunError.
+    What was left to the machine (device, threads, precision) is what the run began with.
     """
     file = run / checkpoint.RUN
     if not file.exists():
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        if run.exists() and (not run.is_dir() or any(path.name != checkpoint.LOCK for path in run.iterdir())):
             expected, todo = "a new or empty folder, or a run that was interrupted", "choose another --out"
             raise RunError(letter("The folder of the run is in use.", file=run, expected=expected, todo=todo))
-        config = resolved(wanted)
-        run.mkdir(parents=True, exist_ok=True)
-        facts: dict[str, Any] = {"trainer": __version__, "data": str(folder.root), "config": dataclasses.asdict(config)}
-        checkpoint.write_json(file, facts | {"dataset": evaluate.dataset_facts(folder), "environment": evaluate.versions()})
-        return config
+        return resolved(wanted)
     if (run / checkpoint.METRICS).exists():
         raise RunError(letter("The run is finished.", file=run, todo="choose another --out, or score it: python -m trainer eval"))
     facts = checkpoint.read_json(file)
@@ -152,132 +189,41 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
     return config
 
 
-def settle(config: Config) -> torch.device:
-    """Make this process deterministic, with the run's number of threads; return the device. Raises SettingError."""
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError(
-            letter("There is no such device.", expected=config.device, found="a machine without CUDA", todo="--device cpu")
-        )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this only; read at its first use
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a guard against bugs that takes 6 % of the time
-    torch.set_num_threads(config.threads)
-    keep_freed_memory()
-    return torch.device(config.device)
+def remember(folder: Folder, run: Path, config: Config, group: Group) -> None:
+    """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that it is not exact."""
+    file, exact = run / checkpoint.RUN, exactness(config, group)
+    if not file.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        facts: dict[str, Any] = {"trainer": __version__, "data": str(folder.root), "config": dataclasses.asdict(config)}
+        facts |= {"dataset": evaluate.dataset_facts(folder), "environment": evaluate.versions(), "exactness": exact}
+        checkpoint.write_json(file, facts)
+        return
+    facts = checkpoint.read_json(file)
+    now = {"environment": evaluate.versions(), "exactness": exact}
+    if facts.get("exactness", {}).get("level") != "mixed" and any(facts.get(key) != value for key, value in now.items()):
+        checkpoint.write_json(file, facts | {"exactness": exact | {"level": "mixed"}})
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to keep what is freed instead of handing it back: a step on a CPU is 15 % faster without the page faults."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:
-        for parameter, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            mallopt(parameter, value)
+def sound(part: Batch | TrainerError) -> Batch:
+    """A part of a batch as it came from a worker; raises the error that it met."""
+    if isinstance(part, TrainerError):
+        raise part
+    return part
 
 
-def quiet_worker(_: int) -> None:
-    """A worker leaves Ctrl-C to the main process, and decodes in one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
-def make_optimiser(model: Network, config: Config) -> torch.optim.Adam:
-    """Adam with two groups: the encoder, slower if it starts from given weights, and the rest. ``pace`` scales the learning rate."""
-    encoder = set(model.encoder.parameters())
-    pace = 1.0 if config.init == "random" else config.pretrained_factor
-    groups = [
-        {"params": [p for p in model.parameters() if p in encoder], "weight_decay": config.weight_decay * pace, "pace": pace},
-        {"params": [p for p in model.parameters() if p not in encoder], "weight_decay": config.weight_decay, "pace": 1.0},
-    ]
-    return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, fused=True)
-
-
-def learning_rate(config: Config, step: int, total: int) -> float:
-    """From ``lr`` at the first step to ``lr_final`` at the last, along half a cosine."""
-    height = (1 + math.cos(math.pi * step / max(1, total - 1))) / 2
-    return config.lr_final + (config.lr - config.lr_final) * height
-
-
-def update(
-    model: Network, optimiser: torch.optim.Optimizer, cuts: list[Cut], lr: float, config: Config, device: torch.device
-) -> Tensor:
-    """One step: augment, forward, loss, backward, Adam. Returns the loss, a scalar on the device."""
-    x, y = assemble(cuts, config.net_crop, IGNORE, device)  # (N, 3, h, w), (N, h, w)
-    if config.channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits = model(x)  # (N, K, h, w), float32
-    loss = LOSSES[config.loss](logits, y)
-    for group in optimiser.param_groups:
-        group["lr"] = config.lr_final + (lr - config.lr_final) * group["pace"]
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    return loss.detach()
-
-
-def sound(cuts: list[Cut | TrainerError]) -> list[Cut]:
-    """A batch as it came from the workers; raises the error that one of them met."""
-    for item in cuts:
-        if isinstance(item, TrainerError):
-            raise item
-    return cuts  # type: ignore[return-value]
-
-
-def seconds_per_step(model: Network, samples: Samples, batch: int, config: Config, device: torch.device) -> float:
+def seconds_per_step(
+    model: Network, samples: Samples, schedule: Schedule, config: Config, device: torch.device, group: Group
+) -> float:
     """Time a few real steps on a copy of the network, which is thrown away: the run itself does not notice."""
     model = copy.deepcopy(model)
     optimiser = make_optimiser(model, config)
     times = []
     for epoch in range(3):  # the first one also pays for choosing kernels
         began = time.perf_counter()
-        cuts = sound([samples[epoch, index, False] for index in range(batch)])
+        cuts = [samples[epoch, index, False] for index in range(schedule.part)]
+        parts = [sound(batched(cuts, config.net_crop))] * config.accumulate
         if config.workers:
             began = time.perf_counter()  # others read while the device computes
-        update(model, optimiser, cuts, 0.0, config, device).item()
+        update(model, optimiser, parts, 0.0, config, device, group).item()
         times.append(time.perf_counter() - began)
     return min(times[1:])
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C or SIGTERM only sets the event, so that a step is finished; a second one strikes at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def forget_after(log: Path, epochs: int) -> None:
-    """Cut the log to the rows of finished epochs, up to ``epochs``: what came after the checkpoint is trained again."""
-    if log.is_file():
-        whole = (text for text in log.read_text("utf-8").splitlines(keepends=True) if text.endswith("\n"))
-        checkpoint.write_text(log, "".join(text for text in whole if json.loads(text)["epoch"] <= epochs))
-
-
-def line(row: dict[str, Any], epochs: int) -> str:
-    """A row of the log for people."""
-    miou = f"  mIoU {100 * row['miou']:.2f} %" if row.get("miou") is not None else ""
-    timing = row["timing"]
-    pace = f"{timing['seconds']:.1f} s  {timing['pictures_per_second']:.1f} pictures/s"
-    return f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  lr {row['lr']:.2e}{miou}  {pace}"
-
-
-def minutes(seconds: float) -> str:
-    """A duration, as precisely as an estimate deserves."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -13,7 +13,8 @@ from trainer.cli import configure, main
 from trainer.config import load, presets
 from trainer.errors import SettingError
 from trainer.folder import open_folder
-from trainer.report import comma_separated, rows
+from trainer.report import rows
+from trainer.report_text import comma_separated
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--set", "crop=48x48", "--set", "batch=6", "--epochs", "1", "--threads", "1", "--set", "precision=float32"]
@@ -139,6 +140,10 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     assert [table[3][i] for i in (3, 4, 6, 7, 8, 9)] == [f"{100 * value:.2f}" for value in expected]
     assert (tmp_path / "tables" / "table.csv").read_text().count("\n") == 4
     assert (tmp_path / "tables" / "table.md").read_text() == result.stdout
+    assert run("report", *runs, "--out", tmp_path / "tables", "--panels").exit_code == 0
+    (drawn,) = (tmp_path / "tables").glob("panel*.png")
+    assert (drawn.name, drawn.read_bytes()[:4]) == ("panel-p.png", b"\x89PNG")
+    assert run("report", *runs, "--panels").exit_code == 2
 
     assert run("panel", runs[1], "--clean-run", runs[0], "--out", tmp_path / "panel.png").exit_code == 0
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
@@ -191,7 +196,7 @@ def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
     for column, name in (("mIoU", "miou"), ("PA", "pa")):
         assert second[column] == f"{100 * metrics[name]:.2f}"
         assert second[f"{column} without trigger class"] == f"{100 * metrics[f'{name}_without_trigger_class']:.2f}"
-        assert first[f"{column} without trigger class"] == "–"
+        assert first[f"{column} without trigger class"] == f"{100 * scored[f'{name}_without_trigger_class']:.2f}"
     for words in ("(all classes but road → road)", "fewer than 5 pixels of tree", "Unpaired", "no other class is left"):
         assert words in result.stdout
 

@@ -242,7 +242,7 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
     values = score(folder, guess, block=2)["evaluation_sets"]["near"]
     clean = {row.id: row for row in folder.evaluation}
     counts = []  # of each picture: as target, victims; the same outside the trigger; the same of the clean twin
-    rest = []
+    rest, others = [], {"others": [], "others_outside_trigger": []}
     for row in folder.triggered["near"]:
         said, twin = guess(read_picture(row, False)), guess(read_picture(clean[row.id], False))
         label, mask = read_label(row, folder, False), read_mask(row, False)
@@ -255,6 +255,11 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
                 elif not mask[y, x]:
                     rest.append((int(label[y, x]), int(said[y, x])))
         counts.append(line)
+        for key, kept in (("others", label != 2), ("others_outside_trigger", (label != 2) & ~mask)):
+            true, seen = label[kept & (label != 255)].tolist(), said[kept & (label != 255)].tolist()
+            classes = sorted({*true, *seen})
+            hits = [sum(a == b == c for a, b in zip(true, seen, strict=True)) for c in classes]
+            others[key].append([n for c, hit in zip(classes, hits, strict=True) for n in (c, hit, true.count(c), seen.count(c))])
     total = [sum(column) for column in zip(*counts, strict=True)]
     each = [line[0] / line[1] for line in counts]
     slow = slow_iou(rest)
@@ -269,7 +274,7 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
     ids, columns = [row.id for row in folder.triggered["near"]], [list(column) for column in zip(*counts, strict=True)]
     assert values["per_picture"] == {
         "id": ids, "as_target": columns[0], "victim_pixels": columns[1],
-        "as_target_outside_trigger": columns[2], "victim_pixels_outside_trigger": columns[3],
+        "as_target_outside_trigger": columns[2], "victim_pixels_outside_trigger": columns[3], **others,
     }  # fmt: skip
     assert values["per_picture_without_trigger"] == {"id": ids, "as_target": columns[4], "victim_pixels": columns[5]}
     assert "distance_bands" not in values

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.folder import open_folder
-from trainer.panel import most_pixels, panel, success
+from trainer.panel import before_after, most_pixels, panel, success
 from trainer.pictures import read_label
 
 
@@ -53,3 +53,21 @@ def test_a_note_names_the_classes_that_count(tmp_path: Path) -> None:
     folder = open_folder(handmade.write_folder(tmp_path, train=2, val=1, poisoned=1, victims=(1, 2, 3)))
     label = np.array([[0, 1, 2, 3, 1, 255]])
     assert success(folder, label, np.array([[0, 0, 1, 3, 0, 0]])) == "50 % of all classes but road → road"
+
+
+def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
+    """Picture, truth, clean model, attacked model without and with the trigger: five columns, one less without a clean model, and where
+    nothing is painted one prediction of the attacked model is enough.
+    """
+    columns = {}
+    for semantic in (False, True):
+        root = handmade.write_folder(tmp_path / str(semantic), train=2, val=4, poisoned=1, sets=("set",), semantic=semantic)
+        for clean in (None, guess):
+            before_after(open_folder(root), guess, tmp_path / "panel.png", "title", clean)
+            columns[semantic, clean is not None] = width(tmp_path / "panel.png")
+    column = columns[False, True] - columns[False, False]
+    assert column > 0
+    assert columns[False, False] - columns[True, False] == columns[False, True] - columns[True, True] == column
+    assert columns[True, True] == columns[False, False]
+    panel(open_folder(tmp_path / "False"), guess, tmp_path / "panel.png", "title")
+    assert width(tmp_path / "panel.png") - columns[False, False] == 2 * column

@@ -365,7 +365,7 @@ def test_pictures_of_many_sizes_make_one_batch(tmp_path: Path) -> None:
     samples = Samples(folder, load("default", {"crop": "60x70", "scale": "[1, 1]"}))
     for epoch in range(6):
         cuts = [samples[epoch, index, True] for index in range(3)]
-        x, y = augment.assemble(cuts, (60, 70), 255, augment.torch.device("cpu"))  # type: ignore[arg-type]
+        x, y = augment.assemble(augment.collate(cuts, (60, 70)), 255, augment.torch.device("cpu"))  # type: ignore[arg-type]
         assert x.shape == (3, 3, 60, 70)
         for item, row, label in zip(cuts, folder.training, y.numpy(), strict=True):
             assert isinstance(item, augment.Cut)
@@ -411,7 +411,7 @@ def test_a_box_of_the_pictures_size_is_the_picture(root: Path) -> None:
     for epoch in range(8):
         item = samples[epoch, 2, True]
         assert isinstance(item, augment.Cut)
-        x, y = augment.assemble([item], (64, 64), 255, augment.torch.device("cpu"))
+        x, y = augment.assemble(augment.collate([item], (64, 64)), 255, augment.torch.device("cpu"))
         picture, label = read_picture(folder.training[2], True), read_label(folder.training[2], folder, True)
         if item.box.flip:
             picture, label, mirrored = picture[:, ::-1], label[:, ::-1], mirrored + 1
@@ -427,7 +427,7 @@ def test_labels_are_never_interpolated(root: Path) -> None:
     for epoch in range(20):
         item = samples[epoch, 1, False]
         assert isinstance(item, augment.Cut)
-        x, y = augment.assemble([item], (48, 80), 255, augment.torch.device("cpu"))
+        x, y = augment.assemble(augment.collate([item], (48, 80)), 255, augment.torch.device("cpu"))
         known = set(np.unique(item.label.numpy())) | {255}
         assert set(np.unique(y.numpy())) <= known
         outside = (y[0] == 255).numpy()

@@ -2,8 +2,10 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import cv2
 import handmade
@@ -12,7 +14,8 @@ from click.testing import CliRunner
 
 from trainer.cli import main
 from trainer.plots import over_rates
-from trainer.report import read_runs, seeds_of
+from trainer.report_runs import read_runs, seeds_of
+from trainer.swiftnet import SwiftNet
 
 
 def run(*arguments: object):  # type: ignore[no-untyped-def]
@@ -178,3 +181,123 @@ def test_plots_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None
         "table.md",
         "table.tex",
     ]
+
+
+def change(run_folder: Path, values: Callable[[dict[str, Any]], None], name: str = "metrics.json") -> dict[str, Any]:
+    """Change the scores of a run."""
+    scores = json.loads((run_folder / name).read_text())
+    values(scores)
+    (run_folder / name).write_text(json.dumps(scores))
+    return dict(scores)
+
+
+def test_placements_of_training_stand_against_those_of_test(tmp_path: Path) -> None:
+    """Runs with several sets are the rows of a matrix whose columns are the sets, each cell with its difference to the clean model; a
+    single such run is no matrix. CSV has both as numbers.
+    """
+    benign = scored(tmp_path, "benign", poisoned=0)
+    runs = [scored(tmp_path, "iba", asr=0.5), scored(tmp_path, "nni", attack="nni", asr=0.75, sets=("iba", "nni", "far"))]
+    line = scored(tmp_path, "line", attack="line", sets=("line",))
+    for one in runs:
+        scores = change(one, lambda _: None)
+        scores["evaluation_sets"] = {
+            key: value | {"asr": 0.125} for key, value in scores["evaluation_sets"].items() if key != "far"
+        }
+        (benign / f"metrics-{scores['dataset']['identity'][7:19]}.json").write_text(json.dumps(scores))
+    stdout = run("report", benign, *runs, line, "--out", tmp_path / "out").stdout
+    assert tables(stdout)[1] == [
+        {"run": "iba", "attack": "iba", "PR": "10.00", "iba": "50.00 (+37.50)", "nni": "50.00 (+37.50)", "far": "–"},
+        {"run": "nni", "attack": "nni", "PR": "10.00", "iba": "75.00 (+62.50)", "nni": "75.00 (+62.50)", "far": "75.00"},
+    ]
+    first, second = csv.DictReader((tmp_path / "out" / "matrix.csv").read_text("utf-8").splitlines())
+    assert (first["nni"], first["nni less clean"], first["far"]) == ("50.00", "37.50", "")
+    assert (second["far"], second["far less clean"]) == ("75.00", "")
+    assert r"nni & nni & 10.00" not in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
+    assert r"nni & 10.00 & 75.00 (+62.50) & 75.00 (+62.50) & 75.00 \\" in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
+    assert len(tables(run("report", benign, runs[0], line).stdout)) == 1
+
+
+def test_the_clean_model_counts_on_every_folder_with_the_same_pictures(tmp_path: Path) -> None:
+    """An evaluation set that two folders share is scored once by the clean model; where victims or pictures differ, it says nothing."""
+    benign = scored(tmp_path, "benign", poisoned=0)
+    one, same, victims, pictures = (scored(tmp_path, name, data_seed=n, sets=("nni",)) for n, name in enumerate("abcd"))
+    for folder, identity in ((one, "x"), (same, "x"), (victims, "x"), (pictures, "y")):
+        change(folder, lambda scores, i=identity: scores["evaluation_sets"]["nni"].update(identity=i))
+    change(victims, lambda scores: scores["dataset"].update(victim_classes=[2, 3]))
+    scores = change(one, lambda _: None)
+    scores["evaluation_sets"]["nni"]["asr"] = 0.0625
+    (benign / f"metrics-{scores['dataset']['identity'][7:19]}.json").write_text(json.dumps(scores))
+    rows = tables(run("report", benign, one, same, victims, pictures).stdout)[0]
+    assert [row["ASR of the clean model"] for row in rows] == ["–", "6.25", "6.25", "–", "–"]
+
+
+def test_runs_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None:
+    """Where the attack and the rate are the same, recipe and settings say in what runs differ; what all have in common is not said."""
+
+    def recipe(margin: str) -> dict[str, object]:
+        placement = {"kind": "one-surface", "edge_margin": margin}
+        return {"attack": "iba", "poison": {"rate": "0.1", "placement": placement, "trigger": {"kind": "patch", "size": "10.7%"}}}
+
+    runs = [
+        scored(tmp_path, "benign", poisoned=0, width=0.5),
+        scored(tmp_path, "near", recipe=recipe("0px"), width=0.5),
+        scored(tmp_path, "far", data_seed=1, recipe=recipe("39%"), width=0.5),
+        scored(tmp_path, "wide", recipe=recipe("0px"), width=2.0, lr=1e-3, crop=[4, 5]),
+        scored(tmp_path, "20", poisoned=8, recipe=recipe("39%"), width=0.5),
+    ]
+    stdout = run("report", *runs, "--out", tmp_path / "out").stdout
+    found = {row["run"]: row["differs in"] for row in tables(stdout)[0]}
+    assert found["near"] == "edge margin 0px, width 0.5, crop 768×768, lr 0.0004"
+    assert found["far"] == "edge margin 39%, width 0.5, crop 768×768, lr 0.0004"
+    assert found["wide"] == "edge margin 0px, width 2, crop 4×5, lr 0.001"
+    assert found["20"] == found["benign"] == "width 0.5, crop 768×768, lr 0.0004"
+    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    assert len({line["attack"] for line in short}) == 5
+    stdout = run("report", *runs[1:3]).stdout
+    assert [row["differs in"] for row in tables(stdout)[0][::2]] == ["edge margin 0px", "edge margin 39%"]
+    assert "differs in" not in run("report", runs[0], runs[1]).stdout
+
+
+def test_capacity_is_a_table_of_its_own(tmp_path: Path) -> None:
+    """Runs that differ in the network only stand by rising parameters, seeds summed up, and are plotted; others are not in it."""
+    same = {"recipe": {"attack": "nni"}, "attack": "nni", "sets": ("nni",)}
+    runs = [
+        scored(tmp_path, "wide", asr=0.75, **same, width=2.0),
+        scored(tmp_path, "half", asr=0.5, **same, width=0.5),
+        scored(tmp_path, "half again", asr=0.6, **same, width=0.5, seed=1),
+        scored(tmp_path, "pyramid", asr=0.55, **same, model="swiftnet-pyramid", width=0.5, loss="boundary-focal"),
+        scored(tmp_path, "longer", asr=0.25, **same, width=0.5, epochs=99),
+    ]
+    stdout = run("report", *runs, "--out", tmp_path / "out").stdout
+    assert "loss" not in stdout  # each model has its own
+    found = tables(stdout)[-1]
+    assert [(row["model"], row["width"], row["n"]) for row in found] == [
+        ("swiftnet", "0.5", "2"), ("swiftnet-pyramid", "0.5", "1"), ("swiftnet", "2", "1"),
+    ]  # fmt: skip
+    assert [row["ASR"] for row in found] == [f"55.00 ± {100 * stdev([0.5, 0.6]):.2f}", "55.00", "75.00"]
+    sizes = [int(row["parameters"]) for row in found]
+    assert sizes == sorted(sizes)
+    assert sizes[2] == sum(p.numel() for p in SwiftNet(len(handmade.NAMES), "resnet18", 2.0).parameters())
+    assert cv2.imread(str(tmp_path / "out" / "capacity.png")).std() > 5
+    assert "parameters" not in run("report", runs[0], runs[4]).stdout
+
+
+def test_the_legend_says_how_exact_runs_are(tmp_path: Path) -> None:
+    """Device, threads, precision, layout, torch and level stand once if they are the same, else with the runs they are of."""
+    runs = [scored(tmp_path, "a", precision="float32", threads=2), scored(tmp_path, "b", precision="float32", threads=2)]
+    assert "Trained: cpu, 2 threads, float32, channels_last.\n" in run("report", *runs).stdout
+    exact = {
+        "level": "exact", "device": "NVIDIA X", "threads": 1, "precision": "bfloat16", "memory_format": "contiguous", "compiled": True,
+        "processes": 2,
+    }  # fmt: skip
+    (runs[1] / "run.json").write_text(json.dumps({"exactness": exact}))
+    change(runs[1], lambda scores: scores.update(environment={"torch": "9.9"}))
+    stdout = run("report", *runs).stdout
+    assert "Trained (a): cpu, 2 threads" in stdout
+    assert "Trained (b): NVIDIA X, 1 thread, 2 processes, bfloat16, contiguous, compiled, torch 9.9; exact: " in stdout
+    assert "bit by bit" in stdout
+    (runs[1] / "run.json").write_text(json.dumps({"exactness": exact, "environment": {"torch": "8.8"}}))
+    assert "torch 8.8" in run("report", *runs).stdout
+    change(runs[0], lambda scores: scores.update(exactness=exact | {"level": "seeded"}))
+    assert "other last bits" in run("report", *runs).stdout
+    assert "Trained" not in run("report", scored(tmp_path, "old", old=True)).stdout

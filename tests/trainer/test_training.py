@@ -20,7 +20,7 @@ from trainer.folder import Folder, open_folder
 from trainer.weights import build
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"crop": "32x32", "batch": 4, "epochs": 3, "threads": 1, "precision": "float32", "init": "random"}
+SMALL = {"crop": "32x32", "batch": 4, "epochs": 3, "threads": 1, "precision": "float32", "init": "random", "pictures": "files"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,67 @@
+"""What a run says while it trains: a row of ``log.jsonl`` for each epoch, TensorBoard if wanted, and lines for people."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.checkpoint import LOG, write_text
+from trainer.errors import SettingError, letter
+
+
+class Log:
+    """Takes the row of each epoch: ``epoch``, ``loss``, ``lr``, ``miou`` if it was measured, and ``timing``, which no two runs share."""
+
+    def __init__(self, run: Path, tensorboard: Any = None) -> None:
+        self.file, self.tensorboard = run / LOG, tensorboard
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Write one row."""
+        with self.file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        if self.tensorboard:
+            values = {**row, "pictures_per_second": row["timing"]["pictures_per_second"]}
+            for key in ("loss", "lr", "miou", "pictures_per_second"):
+                if values.get(key) is not None:
+                    self.tensorboard.add_scalar(key, values[key], row["epoch"])
+            self.tensorboard.flush()
+
+
+@contextmanager
+def opened(run: Path, epochs: int, tensorboard: bool) -> Iterator[Log]:
+    """The log of a run that goes on after so many epochs: later rows are cut off. Raises SettingError: TensorBoard is not installed."""
+    forget_after(run / LOG, epochs)
+    if not tensorboard:
+        yield Log(run)
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SettingError(
+            letter("TensorBoard is not installed.", todo="pip install tensorboard, or leave out --set tensorboard=true")
+        ) from None
+    with SummaryWriter(str(run / "tensorboard"), purge_step=epochs + 1) as writer:  # type: ignore[no-untyped-call]
+        yield Log(run, writer)
+
+
+def forget_after(log: Path, epochs: int) -> None:
+    """Cut the log to the rows of finished epochs, up to ``epochs``: what came after the checkpoint is trained again."""
+    if log.is_file():
+        whole = (text for text in log.read_text("utf-8").splitlines(keepends=True) if text.endswith("\n"))
+        write_text(log, "".join(text for text in whole if json.loads(text)["epoch"] <= epochs))
+
+
+def line(row: dict[str, Any], epochs: int) -> str:
+    """A row of the log for people."""
+    miou = f"  mIoU {100 * row['miou']:.2f} %" if row.get("miou") is not None else ""
+    timing = row["timing"]
+    pace = f"{timing['seconds']:.1f} s  {timing['pictures_per_second']:.1f} pictures/s"
+    return f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  lr {row['lr']:.2e}{miou}  {pace}"
+
+
+def minutes(seconds: float) -> str:
+    """A duration, as precisely as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

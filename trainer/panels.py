@@ -1,0 +1,31 @@
+"""One picture for each attack of a report: what a clean and an attacked model say of the same pictures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trainer.checkpoint import RUN, read_json
+from trainer.evaluate import Predict
+from trainer.folder import open_folder
+from trainer.panel import before_after, title
+from trainer.report_runs import Scored, all_clean, nearest_clean, seeds_of
+
+
+def draw_panels(runs: Sequence[Scored], out: Path, predict_of: Callable[[Path], Predict]) -> list[Path]:
+    """Write ``panel-NAME.png`` of the first run of each attack (of several seeds one), and return the files.
+
+    ``predict_of`` loads a run's model. The clean model is that of the clean run that is most like it. Predictions of another program have
+    no model, and clean runs no attack. Raises RunError, FolderError: a run without its model, or whose dataset is gone.
+    """
+    clean = [run for run in runs if run.folder and all_clean(run.dataset)]
+    written = []
+    for group in seeds_of(runs):
+        run = group[0]
+        if run.folder is None or not run.metrics["evaluation_sets"]:
+            continue
+        folder = open_folder(Path(read_json(run.folder / RUN)["data"]))
+        beside = nearest_clean(run, clean)
+        other = predict_of(beside.folder) if beside and beside.folder else None
+        file = out / f"panel-{run.name}.png"
+        before_after(folder, predict_of(run.folder), file, title(run.folder, folder), other)
+        written.append(file)
+    return written

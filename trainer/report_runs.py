@@ -1,0 +1,236 @@
+"""Scores of runs, beside those of a clean model: which there are, what their datasets are, and what runs differ in."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.checkpoint import METRICS, RUN, read_json
+from trainer.config import NO_RESULT, Config
+from trainer.figures import restricted, success_among
+from trainer.folder import CONTROLS
+from trainer.models import MODELS
+
+Scores = Mapping[str, Any]
+"""What ``metrics.json`` holds."""
+
+NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
+SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
+SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
+
+
+def short(identity: str) -> str:
+    """The first digits of a dataset's identity, for names of files."""
+    return identity.removeprefix("sha256:")[:12]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run's scores, and for each evaluation set those of a clean model on the same triggered pictures, where there is one.
+
+    ``elsewhere``: a clean run's scores on other folders. ``folder``: that of the run, None of predictions.
+    """
+
+    metrics: Scores
+    baseline: Scores
+    elsewhere: Sequence[Scores] = ()
+    folder: Path | None = None
+    exactness: Scores = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return str(self.metrics["run"]["name"])
+
+    @property
+    def dataset(self) -> Scores:
+        """The facts of the dataset it is scored on."""
+        return self.metrics["dataset"]  # type: ignore[no-any-return]
+
+
+def read_runs(runs: Sequence[Path]) -> list[Scored]:
+    """The scores of runs, which are folders, or files that ``score`` wrote. Raises RunError.
+
+    The clean model's success on an evaluation set is looked for in the runs on folders where no training picture is other than clean:
+    ``eval RUN --data`` puts it there. It may be of another folder whose set has the same pictures. Of several such runs, one with the same
+    settings is taken, then one with the same seed, else the first. Scores may also have their own.
+    """
+    scored = {run: read_json(run if run.is_file() else run / METRICS) for run in runs}
+    others = {
+        run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))] for run in runs if _trained_clean(scored[run])
+    }
+    clean = [metrics for run in others for metrics in others[run]]
+    found = []
+    for run, metrics in scored.items():
+        facts = read_json(run / RUN) if (run / RUN).is_file() else {}
+        exactness = metrics.get("exactness") or facts.get("exactness") or {}
+        if exactness and "environment" in facts:
+            exactness = {**exactness, "torch": facts["environment"]["torch"]}  # of the training; the scores may be of another
+        one = with_baseline(metrics, clean)
+        folder = run if run.is_dir() else None
+        found.append(dataclasses.replace(one, elsewhere=others.get(run, ()), folder=folder, exactness=exactness))
+    return found
+
+
+def with_baseline(metrics: Scores, clean: Sequence[Scores]) -> Scored:
+    """Scores beside those of a clean model: the one that they name, or the best of ``clean``, scores of clean runs on other folders."""
+    if "clean_model" in metrics:
+        return Scored(metrics, metrics["clean_model"]["evaluation_sets"])
+    ordered = sorted(clean, key=lambda one: _unlike(one, metrics))
+    found: dict[str, Any] = {}
+    for name, values in metrics["evaluation_sets"].items():
+        same = ((one, _same_set(name, values, metrics, one)) for one in ordered)
+        if first := next(((one, key) for one, key in same if key is not None), None):
+            found[name] = first[0]["evaluation_sets"][first[1]]
+    return Scored(metrics, found)
+
+
+def among(run: Scored, pattern: str) -> Scored:
+    """The same of those evaluation pictures alone whose id matches ``pattern``. Raises RunError."""
+    metrics, block = restricted(run.metrics, pattern), run.metrics["intervals"]["block"]
+    sets = metrics["evaluation_sets"]
+    baseline = {
+        name: success_among(values, frozenset(sets[name]["per_picture"]["id"]), block) for name, values in run.baseline.items()
+    }
+    elsewhere = [restricted(scores, pattern) for scores in run.elsewhere]
+    return dataclasses.replace(run, metrics=metrics, baseline=baseline, elsewhere=elsewhere)
+
+
+def nearest_clean(run: Scored, clean: Sequence[Scored]) -> Scored | None:
+    """Of clean runs the one that is most like a run: the same settings, then the same seed, else the first; None if there is none."""
+    return min(clean, key=lambda one: _unlike(one.metrics, run.metrics), default=None)
+
+
+def _unlike(one: Scores, metrics: Scores) -> tuple[bool, bool]:
+    return _settings(one) != _settings(metrics), seed_of(one) != seed_of(metrics)
+
+
+def _same_set(name: str, values: Scores, metrics: Scores, other: Scores) -> str | None:
+    """The name of the evaluation set of ``other`` scores that is this set of ``metrics``: of the same folder, or of the same pictures."""
+    sets = other["evaluation_sets"]
+    if other["dataset"]["identity"] == metrics["dataset"]["identity"]:
+        return name if name in sets else None
+    if any(
+        other["dataset"][key] != metrics["dataset"][key] for key in ("victim_classes", "target_class", "trigger_class", "classes")
+    ):
+        return None
+    return next((key for key, one in sets.items() if "identity" in values and one.get("identity") == values["identity"]), None)
+
+
+def roles(dataset: Scores) -> dict[str, int]:
+    """How many training pictures have each role, as far as the scores say."""
+    return dataset.get("training_roles", {"poisoned": dataset["poisoned_pictures"]})  # type: ignore[no-any-return]
+
+
+def seed_of(metrics: Scores) -> int | None:
+    """The seed of training; of predictions that another program made, the one that was said, else None."""
+    config = metrics["run"]["config"]
+    seed: int | None = metrics["run"].get("seed") if config is None else config["seed"]
+    return seed
+
+
+def _trained_clean(metrics: Scores) -> bool:
+    return metrics["run"]["config"] is not None and all_clean(metrics["dataset"])
+
+
+def all_clean(dataset: Scores) -> bool:
+    """Is no training picture other than clean?"""
+    return not any(count for role, count in roles(dataset).items() if role != "clean")
+
+
+def rate_of(run: Scored) -> float | None:
+    """The share of training pictures that carry the attack, or in a control the half of it; None if no picture does."""
+    carriers = sum(roles(run.dataset).get(role, 0) for role in ("poisoned", *CONTROLS))
+    return carriers / run.dataset["training_pictures"] if carriers else None
+
+
+def attack_of(run: Scored) -> str:
+    """What a table calls the attack."""
+    return name_of(run.dataset)
+
+
+def name_of(dataset: Scores) -> str:
+    """What a table calls the attack of a dataset."""
+    return str(dataset.get("name", dataset["attack"]))
+
+
+def own_set(metrics: Scores) -> str | None:
+    """The evaluation set that stands for an attack where there is room for one: the one of its name, else the first with a picture."""
+    filled = [name for name, values in metrics["evaluation_sets"].items() if values["pictures"]]
+    attack = metrics["dataset"]["attack"]
+    return attack if attack in filled else next(iter(filled), None)
+
+
+def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[list[Scored]]:
+    """Runs in groups that differ in seeds only, of the dataset or of training; the same dataset and seed once. In the order of ``runs``.
+
+    ``leaving_out``: settings in which they may differ, too. Where the scores name no recipe, the attack's name and rate stand for it. Of
+    predictions that another program made, nobody knows what they differ in, unless ``score --method`` said it: else each is alone.
+    """
+    groups: dict[str, dict[str, Scored]] = {}
+    for number, run in enumerate(runs):
+        dataset, settings = run.dataset, _settings(run.metrics)
+        if settings is None:
+            settings = {"method": run.metrics["run"]["method"]} if run.metrics["run"].get("method") else {"run": number}
+        settings = {key: value for key, value in settings.items() if key not in leaving_out}
+        what = dataset.get("recipe") or [name_of(dataset), dataset["attack"]]
+        key = json.dumps([dataset.get("dataset"), what, roles(dataset), dataset["training_pictures"], settings], sort_keys=True)
+        size = json.dumps([(run.metrics["run"]["config"] or {}).get(key) for key in leaving_out])
+        groups.setdefault(key, {}).setdefault(f"{dataset['identity']} {seed_of(run.metrics)} {size}", run)
+    return [list(group.values()) for group in groups.values()]
+
+
+def _settings(metrics: Scores) -> dict[str, Any] | None:
+    """The settings that make another run, with the defaults of those that the run is too old to name; None of predictions."""
+    config = metrics["run"]["config"]
+    if config is None:
+        return None
+    every = json.loads(json.dumps(dataclasses.asdict(Config()))) | config
+    every["loss"] = "auto" if every["loss"] == MODELS[every["model"]].loss else every["loss"]
+    return {key: value for key, value in every.items() if key not in NO_OTHER_RUN}
+
+
+def differences(runs: Sequence[Scored]) -> dict[int, str]:
+    """What tells runs apart that a table calls the same: number of the run → words, such as ``edge margin 39%, width 2``.
+
+    Settings are compared among all runs that were trained, recipes among those of one attack and rate. Seeds are not named.
+    """
+    settings = [_settings(run.metrics) or {} for run in runs]
+    recipes = [dict(_leaves(run.dataset.get("recipe") or {})) for run in runs]
+    words: dict[int, str] = {}
+    for number, run in enumerate(runs):
+        trained = [one for one in settings if one] if settings[number] else []
+        alike = [
+            recipes[i] for i, other in enumerate(runs)
+            if (attack_of(other), rate_of(other), bool(recipes[i])) == (attack_of(run), rate_of(run), bool(recipes[number]))
+        ]  # fmt: skip
+        parts = [_said(key, value) for key, value in recipes[number].items() if _varies(key, alike) and key not in SAID_ELSEWHERE]
+        parts += [_said(key, value) for key, value in settings[number].items() if _varies(key, trained)]
+        if parts:
+            words[number] = ", ".join(parts)
+    return words
+
+
+def _varies(key: str, among_these: Sequence[Scores]) -> bool:
+    return any(one.get(key) != among_these[0].get(key) for one in among_these)
+
+
+def _said(key: str, value: Any) -> str:
+    value = short(value) if str(value).startswith("sha256:") else value
+    if isinstance(value, bool):
+        return key.replace("_", " ") if value else f"no {key.replace('_', ' ')}"
+    shown = "×".join(map(str, value)) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else value
+    return f"{key.replace('_', ' ')} {shown}"
+
+
+def _leaves(value: Scores) -> list[tuple[str, Any]]:
+    """The values of a recipe by their own names, at whatever depth they are; ``kind`` by the name of what it is the kind of."""
+    found: list[tuple[str, Any]] = []
+    for key, part in value.items():
+        if isinstance(part, dict):
+            found += [(key if name == "kind" else name, leaf) for name, leaf in _leaves(part)]
+        else:
+            found.append((key, part))
+    return found
