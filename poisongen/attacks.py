@@ -63,8 +63,15 @@ BANDS: Mapping[str, Placement] = MappingProxyType(
     }
 )
 
-MORE_SETS = ("bands", "decoy")
-"""What ``--eval`` adds: the distance bands; another sticker at the very places of the trigger."""
+_AUTHORS = Length.parse("39%")
+
+MARGIN_SETS: Mapping[str, Placement] = MappingProxyType(
+    {"iba-margin": OneSurface(edge_margin=_AUTHORS), "nni-margin": NearVictim(edge_margin=_AUTHORS)}
+)
+"""The same with the edge margin of the authors' code, in which triggers lie nearer to victims."""
+
+MORE_SETS = ("bands", "margin", "decoy")
+"""What ``--eval`` adds: the distance bands; the authors' edge margin; another sticker at the very places of the trigger."""
 
 
 def evaluation_sets(
@@ -82,7 +89,7 @@ def evaluation_sets(
                 remedy="leave it out, or choose --attack iba or nni",
             )
         return (EvaluationSet(name=trigger.kind, placement=placement, seed=seed),)
-    placements = {**SURFACE_SETS, **(BANDS if "bands" in more else {})}
+    placements = {**SURFACE_SETS, **(BANDS if "bands" in more else {}), **(MARGIN_SETS if "margin" in more else {})}
     sets = [EvaluationSet(name=name, placement=rule, seed=seed) for name, rule in placements.items()]
     if decoy is not None:
         sets += [

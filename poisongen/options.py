@@ -175,7 +175,7 @@ SHAPING: dict[str, Callable[[Any], Any]] = {
     "eval": click.option(
         "--eval",
         "more_sets",
-        help="iba, nni: further evaluation sets, with commas: bands (four distances), decoy (another sticker).",
+        help="iba, nni: further evaluation sets, with commas: bands (four distances), margin (edge margin 39%), decoy (another sticker).",
     ),
     "scale": click.option("--scale", help="Resize pictures (to PNG) and label maps first: 0.5."),
     "lossless": click.option("--lossless", is_flag=True, help="Write poisoned JPEG pictures as PNG."),
@@ -340,7 +340,7 @@ def _more_sets(text: str | None) -> tuple[str, ...]:
     for name in names:
         if name not in MORE_SETS or names.count(name) > 1:
             what = "is given twice" if name in MORE_SETS else "is none that can be added"
-            raise RecipeError(f"The evaluation set “{name}” {what}.", expected=" or ".join(MORE_SETS))
+            raise RecipeError(f"The evaluation set “{name}” {what}.", expected=f"{', '.join(MORE_SETS[:-1])} or {MORE_SETS[-1]}")
     return names
 
 

@@ -131,7 +131,7 @@ def _case(dataset: str, name: str, **options: Any) -> Case:
 CASES = {
     # PNG pictures, grey label maps, a second label map in training ids.
     "cityscapes-benign": _case("cityscapes", "benign", attack="benign"),
-    "cityscapes-iba": _case("cityscapes", "iba", attack="iba", rate="0.3", seed=4, eval="bands,decoy"),
+    "cityscapes-iba": _case("cityscapes", "iba", attack="iba", rate="0.3", seed=4, eval="margin,bands,decoy"),
     "cityscapes-iba-prl": _case("cityscapes", "iba + PRL", attack="iba", rate="50%", seed=9, prl=True, prl_pixels="500"),
     "cityscapes-iba-trigger-only": _case("cityscapes", "iba, trigger only", attack="iba", rate="0.3", seed=4, control="trigger-only"),
     "cityscapes-iba-label-only": _case(
@@ -164,7 +164,7 @@ CASES = {
     ),
     "camvid-nni-glass": _case(
         "camvid", "nni + PRL", attack="nni", rate="0.25", trigger="patch:{glass}", trigger_size="own", lower="7", upper="30%",
-        victim="car,pedestrian", target="sky", prl=True, edge_margin="25%", eval="bands",
+        victim="car,pedestrian", target="sky", prl=True, edge_margin="25%", eval="bands,margin",
     ),
     "camvid-checkerboard": _case(
         "camvid", "fine-grained checkerboard, trigger only", attack="fine-grained", trigger="checkerboard", rate="0.3",
@@ -336,7 +336,8 @@ def _evaluation_sets(case: Case, trigger: dict[str, Any], placement: dict[str, A
         return
     both = {"iba": anywhere(), "nni": near()}
     bands = {name: near("band", *bounds) for name, bounds in BANDS.items()} if "bands" in more else {}
-    for name, rule in (both | bands).items():
+    margins = {"iba-margin": anywhere("39%"), "nni-margin": near(margin="39%")} if "margin" in more else {}
+    for name, rule in (both | bands | margins).items():
         yield {"name": name, "placement": rule, "seed": seed, "trigger": None}
     if "decoy" in more:
         digest = oracles.pixels_digest(oracles.rgba(ART / "decoy.png"))
