@@ -22,7 +22,6 @@ from typing import Any
 import click
 import cv2
 import torch
-from torch.utils.data import DataLoader
 
 from poisongen.cli import cli
 from poisongen.draw import Streets, draw_dataset
@@ -30,10 +29,10 @@ from poisongen.workers import Workers, available_cores
 from trainer import cache
 from trainer.augment import Batch, assemble
 from trainer.config import Config, load, resolved
-from trainer.data import Samples, Schedule, ahead, batched
+from trainer.data import Samples, Schedule, batches
 from trainer.errors import TrainerError
 from trainer.folder import IGNORE, Folder, open_folder
-from trainer.machine import quiet_worker, settle
+from trainer.machine import settle
 from trainer.optimise import make_optimiser, update
 from trainer.sources import Source, open_source, settled
 from trainer.weights import build
@@ -78,25 +77,9 @@ def spread(values: list[float], digits: int = 1) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
-def sound(batch: Batch | TrainerError) -> Batch:
-    """A batch, or the error that a loader met."""
-    if isinstance(batch, TrainerError):
-        raise batch
-    return batch
-
-
 def loaded(folder: Folder, config: Config, source: Source) -> Iterator[Batch]:
     """The batches of a training, read as the trainer reads them."""
-    gpu = config.device.startswith("cuda")
-    loader: Any = DataLoader(
-        Samples(folder, config, source),
-        batch_sampler=Schedule(len(folder.training), config),  # type: ignore[arg-type]
-        num_workers=config.workers,
-        collate_fn=partial(batched, crop=config.net_crop),  # type: ignore[arg-type]
-        pin_memory=gpu and source.device.type == "cpu",
-        worker_init_fn=quiet_worker,
-    )
-    return map(sound, ahead(loader) if gpu and not config.workers and source.device.type == "cpu" else loader)
+    return batches(Samples(folder, config, source), Schedule(len(folder.training), config), config)
 
 
 def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:

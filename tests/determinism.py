@@ -115,7 +115,8 @@ def main(data: Path | None, epochs: int, device: str, threads: int, settings: tu
             line = ["cityscapes", "--source", str(streets), "--attack", "nni", "--rate", "0.1", "--out", str(data)]
             go([sys.executable, "-m", "poisongen", *line])
         opened = open_folder(data)
-        changes = dict(text.split("=", 1) for text in settings)
+        # From files: there would be nothing to do for workers where pictures are resident.
+        changes = {"pictures": "files"} | dict(text.split("=", 1) for text in settings)
         changes |= {"epochs": str(epochs), "device": device, "threads": str(threads)}
         preset = opened.dataset if opened.dataset in presets() else "default"
         config = resolved(load(preset, changes))

@@ -280,7 +280,7 @@ def test_a_wrong_table_stops_before_any_work(tmp_path: Path) -> None:
 
 def test_what_a_table_says_is_no_command(tmp_path: Path) -> None:
     """Whatever a stranger's table holds, neither make nor the shell runs it: it reaches the trainer as it is."""
-    texts = ("$(touch bad)", "`touch bad`", "$(shell touch bad)", "'; touch bad; '", "# \\", "$(OUT)", "a  b")
+    texts = ("$(touch bad)", "`touch bad`", "$(shell touch bad)", "'; touch bad; '", "# \\", "a\\#b\\\\#c", "$(OUT)", "a  b")
     runs = "".join(
         f'hostile{i} = {{ data = "nni", settings = {{ init = {json.dumps(text)} }} }}\n' for i, text in enumerate(texts)
     )
@@ -292,6 +292,28 @@ def test_what_a_table_says_is_no_command(tmp_path: Path) -> None:
     make(tmp_path, *map(str, wanted))
     assert [file.read_text().splitlines()[-3:-1] for file in wanted] == [["--set", f"init={text}"] for text in texts]
     assert not (ROOT / "bad").exists()
+
+
+def test_what_a_table_says_of_the_machine_is_no_command(tmp_path: Path) -> None:
+    """A number of threads is passed on as the number that was read, whatever is written behind it."""
+    from trainer.table import read_table, rules
+
+    write_table(tmp_path / "table", TABLE.replace("flip = false", 'device = "cpu", threads = "2#;touch bad"'))
+    assert "MACHINE.near := --threads 2 --device cpu\n" in rules(read_table(tmp_path / "table"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["runs = 5", "tables = 5", "subsets = 5", "[runs]\nbenign = 5", "[runs.benign]\nsettings = 5", "[runs.benign]\nscore = 5",
+     "[runs.benign]\nsettings.preset = 5", "[runs.benign]\n[tables]\nmain = 5"],
+)  # fmt: skip
+def test_a_table_of_other_kinds_is_a_letter(tmp_path: Path, text: str) -> None:
+    """A number where a part, a run or a list should be is told as such."""
+    from trainer.errors import SettingError
+    from trainer.table import read_table
+
+    with pytest.raises(SettingError, match="cannot be this"):
+        read_table(write_table(tmp_path / "table", text))
 
 
 TABLES = sorted(path.parent for path in ROOT.glob("manifests/*/table.toml"))

@@ -7,6 +7,7 @@ Every draw has an address, (seed, epoch, index), so that neither workers, nor or
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ def assemble(batch: Batch, ignore: int, device: torch.device) -> tuple[Tensor, T
     """Resize, flip and normalise a whole batch on the device: pictures bilinearly, label maps to the nearest.
 
     Returns float32 (N, 3, height, width) in channels_last memory and int64 (N, height, width). What lies outside the pictures is mean
-    colour and ``ignore``. Only products, sums and copies of single numbers, in a fixed order: exact on every device, with any threads.
+    colour and ``ignore``. Only products, sums and copies of single numbers, in a fixed order: repeatable on every device, with any threads.
     """
     pictures, labels = (part.to(device, non_blocking=True) for part in batch[:2])
     rows, columns = (Axis(*(part.to(device, non_blocking=True) for part in axis)) for axis in batch[2:])
@@ -163,7 +164,7 @@ def assemble(batch: Batch, ignore: int, device: torch.device) -> tuple[Tensor, T
     x = _mixed(pictures.reshape(n, height, width * channels), rows)  # (N, new height, W · 3)
     x = x.reshape(n, -1, width, channels).transpose(1, 2).reshape(n, width, -1)
     x = _mixed(x, columns).reshape(n, columns.nearest.shape[1], -1, channels).permute(0, 3, 2, 1)  # (N, 3, new height, new width)
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    mean, std = (values[:, None, None] for values in _statistics(device))
     inside = (
         rows.weight.sum(2)[:, None, :, None] * columns.weight.sum(2)[:, None, None, :]
     )  # how much of a pixel lies on the picture
@@ -188,7 +189,13 @@ def _mixed(x: Tensor, axis: Axis) -> Tensor:
     return mixed.reshape(n, -1, length)
 
 
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """MEAN and STD on a device, copied there once: a copy in each step would make the CPU wait for a GPU."""
+    return torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
+
+
 def normalise(picture: Tensor) -> Tensor:
     """(h, w, 3) uint8 RGB to (3, h, w) float32 with ImageNet's mean at 0."""
-    mean, std = (torch.tensor(values, device=picture.device) for values in (MEAN, STD))
+    mean, std = _statistics(picture.device)
     return ((picture.float() / 255 - mean) / std).permute(2, 0, 1)

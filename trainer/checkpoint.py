@@ -12,7 +12,7 @@
     RUN/panels/                  the same after some epochs, if wanted
     RUN/tensorboard/             what TensorBoard shows, if wanted
 
-Every file is written beside its place and renamed, so one with a final name is whole.
+Weights, settings and scores are written beside their place and renamed, so one with a final name is whole.
 """
 
 import json
@@ -45,10 +45,9 @@ def _in_place(file: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(file)
-    except OSError as error:
-        raise RunError(
-            letter("A file cannot be written.", file=file, found=error.strerror, todo="make room and start again")
-        ) from None
+    except (OSError, SafetensorError) as error:  # the latter is what a full disk is to safetensors
+        found = error.strerror if isinstance(error, OSError) else error
+        raise RunError(letter("A file cannot be written.", file=file, found=found, todo="make room and start again")) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -117,13 +116,22 @@ def restore(file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, aver
     return facts
 
 
+def settings_of(facts: Mapping[str, Any], run: Path) -> Config:
+    """The settings in the facts of ``run.json``. Raises RunError: they are of another version of the trainer, or not whole."""
+    try:
+        return from_json(facts["config"])
+    except (KeyError, TypeError, AttributeError) as error:
+        todo = "give a run of this version of the trainer"
+        raise RunError(letter("A run's settings cannot be read.", file=run / RUN, found=repr(error), todo=todo)) from None
+
+
 def load_model(run: Path) -> tuple[Network, Config, dict[str, Any]]:
     """The final model of a run, its settings and the facts of ``run.json``. Raises RunError."""
     facts = read_json(run / RUN)
     if not (run / MODEL).is_file():
         raise RunError(letter("The run has no final model.", file=run / MODEL, todo="finish it: give its train command again"))
+    config = settings_of(facts, run)
     try:
-        config = from_json(facts["config"])
         model = make(config.model, len(facts["dataset"]["classes"]), config.backbone, config.width)
         model.load_state_dict(load_tensors(run / MODEL)[0])
     except (KeyError, TypeError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """The command line: arguments in, exit code out. Progress and errors go to standard error, results to standard output."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -65,8 +66,14 @@ class Mouth(click.Group):
         try:
             return super().invoke(ctx)
         except TrainerError as error:
-            click.echo(f"{'' if isinstance(error, Interrupted) else 'Error: '}{error}", err=True)
+            if os.environ.get("RANK", "0") == "0" or not isinstance(error, Interrupted):  # of several processes one says it
+                click.echo(f"{'' if isinstance(error, Interrupted) else 'Error: '}{error}", err=True)
             ctx.exit(error.exit_code)
+        except torch.OutOfMemoryError as error:
+            todo = "--set accumulate=2, or a smaller batch or crop"
+            found = str(error).partition(". ")[0]
+            click.echo(f"Error: {letter('The memory of the GPU is not enough.', found=found, todo=todo)}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted. Give the same command again to go on.", err=True)
             ctx.exit(Interrupted.exit_code)
@@ -265,9 +272,9 @@ def panel(run: Path, data: Path | None, clean_run: Path | None, out: Path) -> No
       python -m trainer panel runs/nni10 --data data/nni10 \\
           --clean-run runs/benign --out panel.png
     """
-    folder = open_folder(data or Path(checkpoint.read_json(run / checkpoint.RUN)["data"]))
     config = resolved(Config())
     predict, names = trained(run, config)
+    folder = open_folder(data or Path(checkpoint.read_json(run / checkpoint.RUN)["data"]))
     clean, clean_names = trained(clean_run, config) if clean_run else (None, names)
     if not list(folder.names) == names == clean_names:
         raise RunError(letter("Run and folder have different classes.", file=run, expected=", ".join(names)))

@@ -114,7 +114,7 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
             config = _changed(config, key, value, origin)
     if "backbone" not in own | dict(changes):
         config = dataclasses.replace(config, backbone=MODELS[config.model].backbones[0])
-    _check_model(config)
+    _check(config)
     return config
 
 
@@ -149,8 +149,12 @@ def resolved(config: Config) -> Config:
     )
 
 
-def _check_model(config: Config) -> None:
-    """Do the settings of a model agree? Raises SettingError."""
+def _check(config: Config) -> None:
+    """Do the settings agree? Raises SettingError."""
+    if config.lr_final > config.lr:
+        raise SettingError(
+            letter("The learning rate would rise.", expected=f"lr_final up to lr {config.lr:g}", found=config.lr_final)
+        )
     model = MODELS[config.model]
     if config.backbone not in model.backbones:
         problem = f"The model “{config.model}” has another backbone."
@@ -161,9 +165,10 @@ def _check_model(config: Config) -> None:
         )
     if config.width != 1 and config.init == "imagenet":
         raise SettingError(only_width_1(config.width))
-    if config.batch < model.least_batch:
+    if config.batch // config.accumulate < model.least_batch:
         problem = f"The model “{config.model}” cannot be trained with this batch."
-        raise SettingError(letter(problem, expected=f"a batch of {model.least_batch} or more", found=config.batch))
+        expected, found = f"{model.least_batch} or more pictures in each part of a batch", f"{config.batch} ÷ {config.accumulate}"
+        raise SettingError(letter(problem, expected=expected, found=found))
 
 
 def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config:
@@ -221,7 +226,9 @@ def _sensible(key: str, value: Any) -> bool:
             return WIDTHS[0] <= value <= WIDTHS[1]
         case "input_scale" | "lr":
             return 0 < value < math.inf
-        case "lr_final" | "weight_decay" | "pretrained_factor" | "clip":
+        case "pretrained_factor":
+            return 0 <= value <= 1
+        case "lr_final" | "weight_decay" | "clip":
             return 0 <= value < math.inf
         case "threads" | "validate_every" | "panel_every" | "warmup":
             return value >= 0

@@ -3,14 +3,17 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from trainer.augment import Batch, Cut, collate, draw_box, order
 from trainer.config import Config
 from trainer.errors import SettingError, TrainerError, letter
 from trainer.folder import Folder
+from trainer.machine import quiet_worker
+from trainer.models import MODELS
 from trainer.parallel import ALONE, Group
 from trainer.sources import Files, Source
 
@@ -44,6 +47,27 @@ def batched(cuts: Sequence[Cut | TrainerError], crop: tuple[int, int]) -> Batch 
     return next((cut for cut in cuts if isinstance(cut, TrainerError)), None) or collate(cuts, crop)  # type: ignore[arg-type]
 
 
+def batches(samples: "Samples", schedule: "Schedule", config: Config) -> Iterator[Batch]:
+    """What training takes, part by part: read by workers, or for a GPU without workers in a thread. Raises the error that a sample met."""
+    copied = config.device.startswith("cuda") and samples.source.device.type == "cpu"
+    loader: Iterable[Batch | TrainerError] = DataLoader(
+        samples,
+        batch_sampler=schedule,
+        num_workers=config.workers,
+        collate_fn=partial(batched, crop=config.net_crop),
+        pin_memory=copied,
+        worker_init_fn=quiet_worker,
+    )
+    return map(sound, ahead(loader) if copied and not config.workers else loader)
+
+
+def sound(part: Batch | TrainerError) -> Batch:
+    """A part of a batch as it came from a worker; raises the error that it met."""
+    if isinstance(part, TrainerError):
+        raise part
+    return part
+
+
 def ahead(batches: Iterable[Item], count: int = 2) -> Iterator[Item]:
     """The same, read in a thread, so many ahead: for a GPU that computes while this process reads."""
     waiting: deque[Future[Item | None]] = deque()
@@ -69,6 +93,9 @@ class Schedule:
         self.steps = count // self.batch  # batches in an epoch
         pieces = config.accumulate * group.size
         self.part = self.batch // pieces  # pictures that go through the network at once
+        if self.part * group.size < (least := MODELS[config.model].least_batch):
+            problem = f"The model “{config.model}” cannot be trained with so few pictures at once."
+            raise SettingError(letter(problem, expected=f"{least} or more", found=self.part * group.size))
         if self.batch % pieces:
             expected = f"a multiple of {pieces} (accumulate {config.accumulate} × {group.size} processes)"
             raise SettingError(letter("A batch cannot be parted evenly.", expected=expected, found=f"a batch of {self.batch}"))

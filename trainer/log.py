@@ -1,6 +1,8 @@
 """What a run says while it trains: a row of ``log.jsonl`` for each epoch, TensorBoard if wanted, and lines for people."""
 
+import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,8 @@ class Log:
         """Write one row."""
         with self.file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
+            log.flush()
+            os.fsync(log.fileno())  # as checkpoints are
         if self.tensorboard:
             values = {**row, "pictures_per_second": row["timing"]["pictures_per_second"]}
             for key in ("loss", "lr", "miou", "pictures_per_second"):
@@ -28,19 +32,23 @@ class Log:
             self.tensorboard.flush()
 
 
+def require_tensorboard() -> None:
+    """Raises SettingError: TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise SettingError(
+            letter("TensorBoard is not installed.", todo="pip install tensorboard, or leave out --set tensorboard=true")
+        )
+
+
 @contextmanager
 def opened(run: Path, epochs: int, tensorboard: bool) -> Iterator[Log]:
-    """The log of a run that goes on after so many epochs: later rows are cut off. Raises SettingError: TensorBoard is not installed."""
+    """The log of a run that goes on after so many epochs: later rows are cut off."""
     forget_after(run / LOG, epochs)
     if not tensorboard:
         yield Log(run)
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise SettingError(
-            letter("TensorBoard is not installed.", todo="pip install tensorboard, or leave out --set tensorboard=true")
-        ) from None
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(run / "tensorboard"), purge_step=epochs + 1) as writer:  # type: ignore[no-untyped-call]
         yield Log(run, writer)
 

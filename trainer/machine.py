@@ -25,14 +25,20 @@ from trainer.parallel import Group
 
 def settle(config: Config) -> torch.device:
     """Make this process exact, with the run's number of threads; return the device. Raises SettingError."""
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError(
-            letter("There is no such device.", expected=config.device, found="a machine without CUDA", todo="--device cpu")
-        )
+    if config.device.startswith("cuda"):
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(config.device.partition(":")[2] or 0) >= gpus:
+            found = f"a machine with {gpus} GPUs" if gpus else "a machine without CUDA"
+            raise SettingError(letter("There is no such device.", expected=config.device, found=found, todo="--device cpu"))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this only; read at its first use
     torch.use_deterministic_algorithms(config.deterministic)
     torch.backends.cudnn.benchmark = not config.deterministic  # what is fastest may be another kernel each time
+    torch.backends.cudnn.allow_tf32 = False  # by default the convolutions of float32 are computed with 10 bits of mantissa
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a guard against bugs that takes 6 % of the time
+    if config.compile:
+        import torch._inductor.config as inductor  # slow to import
+
+        inductor.deterministic = config.deterministic  # else kernels are chosen by timing them
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     return torch.device(config.device)
@@ -66,8 +72,10 @@ def keep_freed_memory() -> None:
 
 
 def quiet_worker(_: int) -> None:
-    """A worker leaves Ctrl-C to the main process, and decodes in one thread."""
+    """A worker leaves Ctrl-C to the main process, and a SIGTERM to the whole group of processes; and it decodes in one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        os.setpgrp()  # torchrun and timeout signal the group: without its workers, the main process could save no checkpoint
     cv2.setNumThreads(1)
 
 
@@ -98,7 +106,10 @@ def alone(run: Path) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C or SIGTERM only sets the event, so that a step is finished; a second one strikes at once."""
+    """Within, Ctrl-C or SIGTERM only sets the event, so that a step is finished; a second Ctrl-C strikes at once.
+
+    A second SIGTERM does not: a batch queue sends it to every process, and ``torchrun`` passes its own on.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -106,7 +117,7 @@ def interruptible() -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: Any) -> None:
-        if event.is_set():
+        if event.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         event.set()
 

@@ -79,7 +79,7 @@ def update(
 
 
 def average_of(model: Network, config: Config) -> AveragedModel | None:
-    """The exponential moving average of the weights, if the settings want one: after each step, ``ema`` of it stays."""
+    """The exponential moving average of weights and statistics, if the settings want one: after each step, ``ema`` of it stays."""
     if not config.ema:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)

@@ -22,10 +22,11 @@ def draw_panels(runs: Sequence[Scored], out: Path, predict_of: Callable[[Path], 
         run = group[0]
         if run.folder is None or not run.metrics["evaluation_sets"]:
             continue
+        predict = predict_of(run.folder)  # first, for it tells a whole run from its scores alone
         folder = open_folder(Path(read_json(run.folder / RUN)["data"]))
         beside = nearest_clean(run, clean)
         other = predict_of(beside.folder) if beside and beside.folder else None
         file = out / f"panel-{run.name}.png"
-        before_after(folder, predict_of(run.folder), file, title(run.folder, folder), other)
+        before_after(folder, predict, file, title(run.folder, folder), other)
         written.append(file)
     return written

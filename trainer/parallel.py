@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainer.errors import SettingError, letter
+
 T = TypeVar("T")
 
 
@@ -31,10 +33,14 @@ class Group:
         return self.rank == 0
 
     def add(self, value: Tensor) -> Tensor:
-        """``value`` summed over the processes, in place; in float64 or integers it is the same in whatever order."""
+        """``value`` summed over the processes, in place; of integers it is the same in whatever order."""
         if self.size > 1:
             dist.all_reduce(value)
         return value
+
+    def any(self, flag: bool) -> bool:
+        """Is it so for one of the processes? The same answer for all."""
+        return bool(self.add(torch.tensor(int(flag)))) if self.size > 1 else flag
 
     def gather(self, value: Any) -> list[Any]:
         """What every process gives, in the order of their numbers; each gets all."""
@@ -62,14 +68,22 @@ ALONE = Group()
 
 @contextmanager
 def joined(device: str) -> Iterator[Group]:
-    """The group that ``torchrun`` started this process in, or ``ALONE``: gloo between CPUs, NCCL between GPUs."""
+    """The group that ``torchrun`` started this process in, or ``ALONE``: gloo between CPUs, NCCL between GPUs, one for each process.
+
+    ``device`` is that of the settings, auto as well. Raises SettingError: one GPU for all, or fewer GPUs than processes.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ALONE
         return
-    if device.startswith("cuda"):
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    gpu = device != "cpu" and torch.cuda.is_available()
+    if gpu:
+        number, there_are = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if device.startswith("cuda:") or number >= there_are:
+            expected, found = "--device cuda, and a GPU for each process", f"--device {device}, and {there_are} GPUs"
+            raise SettingError(letter("The processes cannot share a GPU.", expected=expected, found=found))
+        torch.cuda.set_device(number)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
         yield Group(dist.get_rank(), size)
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint import LOG, METRICS, RUN, read_json, write_json
-from trainer.config import load
+from trainer.config import Config, load
 from trainer.errors import SettingError, TrainerError, letter
 from trainer.evaluate import write_metrics
 
@@ -64,14 +64,18 @@ def read_table(folder: Path) -> Table:
     except (OSError, ValueError) as error:
         raise SettingError(letter("A table cannot be read.", file=file, found=error)) from None
     recipes = sorted(path.stem for path in (folder / RECIPES).glob("*.json"))
-    _known(values, ("settings", "runs", "tables", "subsets"), "part", file)
+    parts = ("settings", "runs", "tables", "subsets")
+    _known(values, parts, "part", file)
+    for part in parts:
+        _typed(values.get(part, {}), dict, part, file)
     _names([*recipes, *values.get("runs", {}), *values.get("tables", {})], file)
-    common = _typed(values.get("settings", {}), dict, "settings", file)
-    runs = {}
-    for name, entry in _typed(values.get("runs", {}), dict, "runs", file).items():
+    common, runs = values.get("settings", {}), {}
+    for name, entry in values.get("runs", {}).items():
         where = f"{file}, run {name}"
         _known(_typed(entry, dict, name, file), ("data", "settings", "score"), "key", where)
-        run = Run(entry.get("data", name), common | entry.get("settings", {}), tuple(entry.get("score", ())))
+        settings = common | _typed(entry.get("settings", {}), dict, "settings", file)
+        _typed(settings.get("preset", ""), str, "preset", file)
+        run = Run(entry.get("data", name), settings, tuple(_typed(entry.get("score", []), list, "score", file)))
         _known((run.data, *run.score), recipes, "recipe", where)
         arguments(run, where)
         runs[name] = run
@@ -80,17 +84,22 @@ def read_table(folder: Path) -> Table:
     tables = {name: tuple(_typed(rows, list, name, file)) for name, rows in values.get("tables", {"main": [*runs]}).items()}
     for name, rows in tables.items():
         _known(rows, runs, "run", f"{file}, table {name}")
-    subsets = _typed(values.get("subsets", {}), dict, "subsets", file)
-    return Table(runs, tables, {name: _typed(pattern, str, name, file) for name, pattern in subsets.items()})
+    subsets = {name: _typed(pattern, str, name, file) for name, pattern in values.get("subsets", {}).items()}
+    return Table(runs, tables, subsets)
+
+
+def checked(run: Run, where: str = "") -> tuple[Config, dict[str, str]]:
+    """A run's settings as the trainer reads them, and the text of each, the preset apart. Raises SettingError."""
+    try:
+        changes = {key: _text(value) for key, value in run.settings.items() if key != "preset"}
+        return load(run.settings.get("preset", "default"), changes), changes
+    except SettingError as error:
+        raise SettingError(f"{error}\n  in:       {where}") from None
 
 
 def arguments(run: Run, where: str = "") -> list[str]:
     """A run's settings as ``trainer train`` takes them, without those of the machine. Raises SettingError."""
-    try:
-        changes = {key: _text(value) for key, value in run.settings.items() if key != "preset"}
-        load(run.settings.get("preset", "default"), changes)
-    except SettingError as error:
-        raise SettingError(f"{error}\n  in:       {where}") from None
+    _, changes = checked(run, where)
     preset = ["--preset", run.settings["preset"]] if "preset" in run.settings else []
     given = [part for key, text in changes.items() if key not in OF_THE_MACHINE for part in ("--set", f"{key}={text}")]
     return [*preset, *given]
@@ -100,7 +109,9 @@ def rules(table: Table) -> str:
     """What depends on what, for ``table.mk``: of each run its dataset and arguments, of each table its runs. OUT is make's variable."""
     lines = ["# Written by make from table.toml: a change here is lost."]
     for name, run in table.runs.items():
-        machine = [word for key in OF_THE_MACHINE if key in run.settings for word in (f"--{key}", _text(run.settings[key]))]
+        # As the trainer reads them, not as they are written: table.mk puts these words between quotes of its own.
+        config, _ = checked(run)
+        machine = [word for key in OF_THE_MACHINE if key in run.settings for word in (f"--{key}", str(getattr(config, key)))]
         lines += [
             "",
             f"DATA.{name} := {run.data}",
@@ -194,8 +205,9 @@ def _text(value: Any) -> str:
 
 
 def _make(words: Iterable[str]) -> str:
-    """Words that a shell started by make reads as they are."""
-    return " ".join(shlex.quote(_text(word)) for word in words).replace("$", "$$").replace("#", r"\#")
+    """Words that a shell started by make reads as they are. Make takes backslashes before a # in pairs, and others as they are."""
+    text = " ".join(shlex.quote(_text(word)) for word in words).replace("$", "$$")
+    return re.sub(r"(\\*)#", lambda found: 2 * found[1] + r"\#", text)
 
 
 def _names(names: Iterable[str], file: Path) -> None:

@@ -9,23 +9,21 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from trainer import __version__, checkpoint, evaluate, log, sources
-from trainer.augment import DROPOUT, Batch, raw_bits
-from trainer.config import Config, from_json, resolved
-from trainer.data import Samples, Schedule, ahead, batched
-from trainer.errors import Interrupted, RunError, TrainerError, letter
+from trainer.augment import DROPOUT, raw_bits
+from trainer.config import Config, resolved
+from trainer.data import Samples, Schedule, batched, batches, sound
+from trainer.errors import Interrupted, RunError, SettingError, letter
 from trainer.folder import Folder
-from trainer.machine import exactness, interruptible, quiet_worker, settle
+from trainer.machine import exactness, interruptible, settle
 from trainer.network import Network
 from trainer.optimise import average_of, learning_rate, make_optimiser, update
 from trainer.panel import panel, title
@@ -44,8 +42,13 @@ def train(
     Raises RunError (finished, or begun otherwise), FolderError (a changed file), CacheError, WeightsError, SettingError, Interrupted
     (Ctrl-C).
     """
-    config: Config = group.gather(begin(folder, run, wanted, say) if group.first else None)[0]
+    config: Config = group.gather(begin(folder, run, wanted) if group.first else None)[0]
     device = settle(config)
+    if group.gather((run / checkpoint.MODEL).is_file())[0]:
+        say(f"{run.name}: is trained already")
+        return config
+    if config.compile and group.size > 1:
+        raise SettingError(letter("Several processes cannot compile yet.", found="compile = true", todo="--set compile=false"))
     config = sources.settled(config, folder)
     source = sources.open_source(config, folder, bar)
     say(f"{run.name}: {source}")
@@ -58,10 +61,8 @@ def train(
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimiser, average = make_optimiser(model, config), average_of(model, config)
-    forward: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
+    compiled: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
     result: Network = average.module if average else model  # type: ignore[assignment]  # what is scored, shown and kept in the end
-    if group.first:
-        remember(folder, run, config, group)
 
     # Where an earlier part of this run has stopped, if there was one.
     done, loss_sum = 0, torch.zeros((), dtype=torch.float64, device=device)
@@ -69,8 +70,14 @@ def train(
         facts = checkpoint.restore(run / checkpoint.CHECKPOINT, model, optimiser, average)
         done = facts["step"]
         loss_sum += facts["loss_sum"] if group.first else 0  # each process holds its own share
+    if len(set(group.gather(done))) > 1:
+        raise RunError(
+            letter("The processes do not see the same checkpoint.", file=run, todo="give them a folder that all share")
+        )
     samples, schedule = Samples(folder, config, source), Schedule(len(folder.training), config, done, group)
     total = schedule.steps * config.epochs
+    if group.first:
+        remember(folder, run, config, group, going_on=0 < done < total)
 
     if done:
         say(f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
@@ -81,15 +88,7 @@ def train(
         steps = f"{total - done} steps of {schedule.batch} pictures, then the scores"
         say(f"{run.name}: about {log.minutes((total - done) * pace)} for {epochs} on {on}: {steps}")
 
-    loader = DataLoader(
-        samples,
-        batch_sampler=schedule,
-        num_workers=config.workers,
-        collate_fn=partial(batched, crop=config.net_crop),
-        pin_memory=device.type == "cuda" and source.device.type == "cpu",
-        worker_init_fn=quiet_worker,
-    )
-    parts = ahead(loader) if loader.pin_memory and not config.workers else iter(loader)
+    parts, stop = batches(samples, schedule, config), False
     with (
         interruptible() as interrupted,
         log.opened(run, done // schedule.steps, config.tensorboard) if group.first else nullcontext() as journal,
@@ -102,11 +101,9 @@ def train(
             epoch, place = divmod(step + 1, schedule.steps)  # epochs finished after this step, and steps of the next
 
             lr = learning_rate(config, step, total)
-            torch.manual_seed(
-                int(raw_bits(config.seed, DROPOUT, group.rank, step, 1)[0])
-            )  # what a network draws has an address, too
-            batch = [sound(part) for part in islice(parts, config.accumulate)]
-            loss = update(forward, optimiser, batch, lr, config, device, group)
+            address = raw_bits(config.seed, DROPOUT, group.rank, step, 1)
+            torch.manual_seed(int(address[0]))  # what a network draws has an address, too
+            loss = update(compiled, optimiser, list(islice(parts, config.accumulate)), lr, config, device, group)
             if average:
                 average.update_parameters(model)
             loss_sum += loss
@@ -118,37 +115,32 @@ def train(
                 )
                 shown = time.perf_counter()
 
-            stop = (
-                bool(group.add(torch.tensor(int(interrupted.is_set()), device=device)))
-                if group.size > 1
-                else interrupted.is_set()
-            )
+            stop = group.any(interrupted.is_set())
             if place == 0:
-                mean = group.add(loss_sum.clone()).item() / schedule.steps
+                row: dict[str, Any] = {"epoch": epoch, "loss": group.add(loss_sum.clone()).item() / schedule.steps, "lr": lr}
+                seconds = time.perf_counter() - began
+                row["timing"] = {"seconds": round(seconds, 3), "pictures_per_second": round(seen / seconds, 2)}
                 loss_sum.zero_()
-                if not math.isfinite(mean):
-                    todo = "start anew with a lower lr: --set lr=1e-4"
-                    raise RunError(
-                        letter(f"Training went astray in epoch {epoch}.", file=run, found=f"a loss of {mean}", todo=todo)
-                    )
-                row: dict[str, Any] = {"epoch": epoch, "loss": mean, "lr": lr}
+                if not math.isfinite(row["loss"]):
+                    found, todo = f"a loss of {row['loss']}", "start anew with a lower lr: --set lr=1e-4"
+                    raise RunError(letter(f"Training went astray in epoch {epoch}.", file=run, found=found, todo=todo))
                 predict = evaluate.predictor(result, config.input_scale, device)
                 if config.validate_every and epoch % config.validate_every == 0:
                     row["miou"] = evaluate.clean_miou(folder, predict, group)
                 if config.panel_every and epoch % config.panel_every == 0 and group.first:
                     (run / "panels").mkdir(exist_ok=True)
                     panel(folder, predict, run / "panels" / f"epoch-{epoch:04}.png", f"{title(run, folder)}, epoch {epoch}")
-                elapsed = time.perf_counter() - began
-                row["timing"] = {"seconds": round(elapsed, 3), "pictures_per_second": round(seen / elapsed, 2)}
                 if journal:
                     journal.add(row)
                     with progress.external_write_mode():
                         say(f"{run.name}: {log.line(row, config.epochs)}")
-                began, seen = time.perf_counter(), 0
             if (place == 0 and (epoch % config.checkpoint_every == 0 or step + 1 == total)) or stop:
                 facts = {"step": step + 1, "loss_sum": group.add(loss_sum.clone()).item()}
                 if group.first:
                     checkpoint.save(run / checkpoint.CHECKPOINT, model, optimiser, average, facts)
+                group.gather(None)  # nobody leaves before it is there
+            if place == 0:
+                began, seen = time.perf_counter(), 0
             if stop and step + 1 < total:
                 todo = "give the same command again: it goes on here, to the same weights"
                 where = f"epoch {epoch + 1}, after step {place} of {schedule.steps}"
@@ -159,14 +151,22 @@ def train(
     if group.first:
         checkpoint.save_tensors(run / checkpoint.MODEL, result.state_dict())
     group.gather(None)  # nobody goes on to score it before it is there
+    if stop:
+        todo = "give the same command again: it scores the model"
+        raise Interrupted(
+            letter("Interrupted in the last step. The training is finished.", file=run / checkpoint.MODEL, todo=todo)
+        )
     return config
 
 
-def begin(folder: Folder, run: Path, wanted: Config, say: Say) -> Config:
-    """Decide whether ``run`` can be begun or gone on with. Returns the resolved settings. Raises RunError.
+def begin(folder: Folder, run: Path, wanted: Config) -> Config:
+    """Decide whether ``run`` can be begun or gone on with. Returns the resolved settings. Raises RunError, SettingError.
 
-    What was left to the machine (device, threads, precision) is what the run began with.
+    What was left to the machine (device, threads, precision) is what the run began with. A run that has trained nothing yet that would be
+    lost may begin anew, with any settings.
     """
+    if wanted.tensorboard:
+        log.require_tensorboard()
     file = run / checkpoint.RUN
     if not file.exists():
         if run.exists() and (not run.is_dir() or any(path.name != checkpoint.LOCK for path in run.iterdir())):
@@ -175,8 +175,10 @@ def begin(folder: Folder, run: Path, wanted: Config, say: Say) -> Config:
         return resolved(wanted)
     if (run / checkpoint.METRICS).exists():
         raise RunError(letter("The run is finished.", file=run, todo="choose another --out, or score it: python -m trainer eval"))
+    if not any((run / name).exists() for name in (checkpoint.CHECKPOINT, checkpoint.MODEL)):
+        return resolved(wanted)
     facts = checkpoint.read_json(file)
-    begun = from_json(facts["config"])
+    begun = checkpoint.settings_of(facts, run)
     if facts["dataset"]["identity"] != folder.identity:
         expected, found, todo = facts["dataset"]["identity"], folder.identity, "choose another --out, or give the same dataset"
         raise RunError(letter("The run was begun on another dataset.", file=run, expected=expected, found=found, todo=todo))
@@ -189,10 +191,10 @@ def begin(folder: Folder, run: Path, wanted: Config, say: Say) -> Config:
     return config
 
 
-def remember(folder: Folder, run: Path, config: Config, group: Group) -> None:
+def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
     """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that it is not exact."""
     file, exact = run / checkpoint.RUN, exactness(config, group)
-    if not file.exists():
+    if not going_on:
         run.mkdir(parents=True, exist_ok=True)
         facts: dict[str, Any] = {"trainer": __version__, "data": str(folder.root), "config": dataclasses.asdict(config)}
         facts |= {"dataset": evaluate.dataset_facts(folder), "environment": evaluate.versions(), "exactness": exact}
@@ -202,13 +204,6 @@ def remember(folder: Folder, run: Path, config: Config, group: Group) -> None:
     now = {"environment": evaluate.versions(), "exactness": exact}
     if facts.get("exactness", {}).get("level") != "mixed" and any(facts.get(key) != value for key, value in now.items()):
         checkpoint.write_json(file, facts | {"exactness": exact | {"level": "mixed"}})
-
-
-def sound(part: Batch | TrainerError) -> Batch:
-    """A part of a batch as it came from a worker; raises the error that it met."""
-    if isinstance(part, TrainerError):
-        raise part
-    return part
 
 
 def seconds_per_step(

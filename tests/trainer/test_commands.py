@@ -41,7 +41,7 @@ def test_the_trainer_imports_nothing_of_the_generator() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["eval"], ["report"], ["panel"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))], ids=" ".join)
 def test_every_command_explains_itself(command: list[str]) -> None:
     """Help has an example and fits 80 columns."""
     result = run(*command, "--help")

@@ -510,7 +510,8 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
         ({"backbone": "mobilenetv3"}, r"another backbone(?s:.*)resnet18 or resnet34 or resnet50"),
         ({"model": "fcn-resnet50", "backbone": "resnet18"}, r"another backbone(?s:.*)expected: resnet50"),
         ({"model": "fcn-resnet50", "width": "2"}, "one width"),
-        ({"model": "deeplabv3-resnet50", "batch": "1"}, "a batch of 2 or more"),
+        ({"model": "deeplabv3-resnet50", "batch": "1"}, "2 or more pictures"),
+        ({"model": "deeplabv3-resnet50", "batch": "4", "accumulate": "4"}, "2 or more pictures"),
     ],
 )
 def test_a_model_that_cannot_be_is_a_letter(changes: dict[str, str], answer: str) -> None:

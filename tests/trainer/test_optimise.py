@@ -103,23 +103,22 @@ def test_clipping_bounds_the_whole_gradient(folder: Folder) -> None:
 
 
 def test_the_average_forgets_at_its_pace() -> None:
-    """After steps w₁, w₂, … the average is w₁, then d · average + (1 - d) · w; what normalisation has counted is that of the last step."""
+    """After steps w₁, w₂, … the average is w₁, then d · average + (1 - d) · w, of weights and of what normalisation has counted."""
     model = build(4, "random", 0)
     average = average_of(model, Config(ema=0.8))
     assert average is not None and average_of(model, Config()) is None
-    name = "head.conv.weight" if "head.conv.weight" in model.state_dict() else next(n for n, _ in model.named_parameters())
-    expected: Tensor | None = None
+    names = (next(name for name, _ in model.named_parameters()), next(n for n, b in model.named_buffers() if n.endswith("_var")))
+    expected: dict[str, Tensor] = {}
     for step in range(4):
         with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.1 * (step + 1))
-            for buffer in model.buffers():
-                buffer.add_(1)
+            for value in (*model.parameters(), *model.buffers()):
+                value.add_(step + 1)
         average.update_parameters(model)
-        value = dict(model.named_parameters())[name].detach()
-        expected = value.clone() if expected is None else 0.8 * expected + 0.2 * value
-    torch.testing.assert_close(dict(average.module.named_parameters())[name], expected)
-    assert all(torch.equal(a, b) for a, b in zip(average.module.buffers(), model.buffers(), strict=True))
+        for name in names:
+            value = model.state_dict()[name].clone()
+            expected[name] = 0.8 * expected[name] + 0.2 * value if name in expected else value
+    for name in names:
+        torch.testing.assert_close(average.module.state_dict()[name], expected[name])
 
 
 def test_every_feature_survives_an_interruption(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

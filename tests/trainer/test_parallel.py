@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from trainer import parallel
+from trainer.errors import SettingError
 from trainer.parallel import ALONE, Group, with_joint_statistics
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,28 @@ def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path
     before = scores(killed)
     go([sys.executable, "-m", "trainer", "eval", str(killed), "--data", str(data)])
     assert scores(killed) == before
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are GPUs, also if nobody named a device, a process takes the one of its number; one GPU for several is refused."""
+    begun: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", begun.append)
+    monkeypatch.setattr(parallel.dist, "init_process_group", begun.append)
+    monkeypatch.setattr(parallel.dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(parallel.dist, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for device in ("auto", "cuda", "cpu"):
+        with parallel.joined(device) as group:
+            assert group == Group(1, 2)
+    assert begun == [1, "cpu:gloo,cuda:nccl"] * 2 + ["gloo"]
+    with pytest.raises(SettingError, match="cannot share a GPU"), parallel.joined("cuda:0"):
+        pass
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(SettingError, match="cannot share a GPU"), parallel.joined("auto"):
+        pass
 
 
 def test_shares_are_a_partition() -> None:
