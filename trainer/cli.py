@@ -359,9 +359,9 @@ def crops(
     found = shares(folder, config, epochs, open_folder(clean) if clean else None)
     crop = "×".join(str(side) for side in reversed(config.crop))
     boxes = f"{crop} boxes at scale {config.scale[0]:g} to {config.scale[1]:g}, {found.boxes:,} of {found.pictures} pictures"
-    click.echo(f"whole trigger in the box: {shown(found.of_boxes)} of boxes, by changed pixels of their pictures ({boxes})")
+    click.echo(f"whole trigger in the box: {shown(found.of_boxes)} of boxes, by flipped pixels of their pictures ({boxes})")
     if found.of_pixels is not None:
-        click.echo(f"whole trigger in the box: {shown(found.of_pixels)} of changed pixels that a box holds")
+        click.echo(f"whole trigger in the box: {shown(found.of_pixels)} of flipped victim pixels that a box holds")
 
 
 def configure(folder: Folder, preset: str | None, settings: Iterable[str], options: dict[str, str | None]) -> Config:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.augment import draw_box
 from trainer.config import Config
@@ -18,6 +19,7 @@ class Shares:
 
     ``of_boxes``: of all boxes of poisoned pictures, each counted by the changed pixels of its picture. ``of_pixels``: of the changed pixels
     that lie in a box, those beside which the whole trigger lies in it; None if it is not known where they are. ``pictures`` are poisoned.
+    Both are of the same pixels.
     """
 
     of_boxes: float | None
@@ -29,8 +31,9 @@ class Shares:
 def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = None) -> Shares:
     """Draw the boxes of the first ``epochs`` epochs of a run, those that ``Samples`` cuts, without opening a picture.
 
-    A poisoned label map does not say which pixels were changed: ``clean`` is the folder with the true labels of the same pictures; where
-    both maps differ, a pixel was changed. Raises FolderError: no painted trigger, or ``clean`` lacks a picture.
+    A poisoned label map does not say which pixels were changed: ``clean`` is the folder with the true labels of the same pictures; a pixel
+    was changed if it is a victim there and the target here, so labels that were drawn at random do not count. Without ``clean``, the rows
+    say how many pixels were relabelled. Raises FolderError: no painted trigger, or ``clean`` lacks a picture.
     """
     where = places(folder)
     poisoned = [
@@ -42,20 +45,21 @@ def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = N
     true = {row.id: row for row in clean.training} if clean else {}
     seen = weight = inside = whole = 0
     for index, row, place in poisoned:
-        size, sums = (row.height, row.width), None
+        size, sums, count = (row.height, row.width), None, place.relabelled_pixels
         if clean:
             if row.id not in true or (true[row.id].height, true[row.id].width) != size:
                 expected = f"{row.id}, {row.width}×{row.height}, in its training split"
                 raise FolderError(letter("The clean folder is of other pictures.", file=clean.root, expected=expected))
-            changed = read_label(row, folder, True) != read_label(true[row.id], clean, True)
+            changed = _flipped(folder, read_label(true[row.id], clean, True), read_label(row, folder, True))
+            count = int(changed.sum())
             sums = np.pad(changed.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))  # (H + 1, W + 1)
         top, left, height, width = place.box
         for epoch in range(epochs):
             box = draw_box(config.seed, epoch, index, size, config.crop, config.scale, config.flip)
             shows = box.top <= top and top + height <= box.top + box.height
             shows = shows and box.left <= left and left + width <= box.left + box.width
-            weight += place.relabelled_pixels
-            seen += place.relabelled_pixels * shows
+            weight += count
+            seen += count * shows
             if sums is not None:
                 rows, columns = box.inside(*size)
                 held = sums[rows.stop, columns.stop] - sums[rows.start, columns.stop]
@@ -68,3 +72,8 @@ def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = N
         boxes=len(poisoned) * epochs,
         pictures=len(poisoned),
     )
+
+
+def _flipped(folder: Folder, true: NDArray[np.uint8], claimed: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a label map claims the target for a victim."""
+    return np.isin(true, folder.victims) & (true != folder.target) & (claimed == folder.target)

@@ -90,6 +90,7 @@ def score(
         rest = clean.overlaps(lacking)
         scores |= figures.segmentation(rest, block, "_without_trigger_class")
         scores["pictures_without_trigger_class"] = len(rest)
+        scores[figures.LACKING] = [identifier for identifier in clean.ids if identifier in lacking]
     shared = figures.shared_ids([row.id for row in rows] for rows in folder.triggered.values())
     where, sets = places(folder), {}
     for name, rows in folder.triggered.items():

@@ -12,6 +12,7 @@ from trainer import intervals, metrics
 from trainer.errors import RunError, letter
 
 Table = NDArray[np.int64]
+LACKING = "without_trigger_class"  # key of the ids of the evaluation pictures that lack the trigger class
 
 
 @dataclass(frozen=True)
@@ -167,14 +168,14 @@ def restricted(scores: Mapping[str, Any], pattern: str) -> dict[str, Any]:
         raise RunError(letter("No evaluation picture has such an id.", expected=pattern, found=f"{', '.join(ids[:2])}, …"))
     overlaps = unpacked(scores["per_picture"]["overlaps"], len(names))
     kept = overlaps[[i in wanted for i in ids]]
-    found = {key: value for key, value in scores.items() if key not in ("per_picture", "shared_pictures", "evaluation_sets")}
+    found = {
+        key: value for key, value in scores.items() if key not in ("per_picture", "shared_pictures", "evaluation_sets", LACKING)
+    }
     found |= {"dataset": {**scores["dataset"], "evaluation_pictures": len(wanted)}, **segmentation(kept, block)}
     found["iou"] = dict(zip(names, metrics.iou(kept.sum(0)), strict=True))
     semantic = "pictures_without_trigger_class" in scores
     if semantic:
-        lacking = {i for values in scores["evaluation_sets"].values() for i in values["per_picture_without_trigger"]["id"]}
-        rest = overlaps[[i in wanted & lacking for i in ids]]
-        found |= {**segmentation(rest, block, "_without_trigger_class"), "pictures_without_trigger_class": len(rest)}
+        found |= _without_trigger_class(overlaps, ids, wanted, _lacking(scores), block)
     counts = {name: read(values, len(names), wanted) for name, values in scores["evaluation_sets"].items()}
     shared = shared_ids(one.ids for one in counts.values())
     found |= {} if shared is None else {"shared_pictures": len(shared)}
@@ -182,6 +183,24 @@ def restricted(scores: Mapping[str, Any], pattern: str) -> dict[str, Any]:
         name: {**of_set(one, len(wanted), shared, semantic, block), **written(one)} for name, one in counts.items()
     }
     return found
+
+
+def _lacking(scores: Mapping[str, Any]) -> frozenset[str] | None:
+    """The ids of the evaluation pictures that lack the trigger class; None where the scores do not say it."""
+    if LACKING in scores:
+        return frozenset(scores[LACKING])
+    sets = [values["per_picture_without_trigger"]["id"] for values in scores["evaluation_sets"].values()]
+    return frozenset().union(*sets) if sets or not scores["pictures_without_trigger_class"] else None
+
+
+def _without_trigger_class(
+    overlaps: Table, ids: Sequence[str], wanted: Set[str], lacking: Set[str] | None, block: int
+) -> dict[str, Any]:
+    """The figures of those ``wanted`` pictures that lack the trigger class; all of them None where nobody knows which these are."""
+    kept = [i in wanted and i in (lacking or ()) for i in ids]
+    rest = overlaps[kept]
+    found = {**segmentation(rest, block, "_without_trigger_class"), "pictures_without_trigger_class": len(rest)}
+    return dict.fromkeys(found) if lacking is None else found | {LACKING: [i for i in ids if i in wanted & lacking]}
 
 
 def success_among(values: Mapping[str, Any], wanted: Set[str], block: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from trainer.metrics import BANDS
 from trainer.report import Cells, capacity
-from trainer.report_runs import Scored, attack_of, own_set, rate_of, seeds_of
+from trainer.report_runs import Scored, attack_of, differences, own_set, rate_of, same_training, seeds_of
 
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
@@ -24,7 +24,7 @@ def draw_plots(runs: Sequence[Scored], out: Path) -> list[Path]:
     differ in the network only. Returns what was written.
     """
     written = []
-    if any(len(points) > 1 for points in over_rates(runs, "miou").values()):
+    if any(len({rate for rate, _, _ in points}) > 1 for points in over_rates(runs, "miou").values()):
         written += [_rates(runs, out / "rates.png")]
     if lines := by_distance(runs):
         written += [_distances(lines, out / "distance.png")]
@@ -34,13 +34,19 @@ def draw_plots(runs: Sequence[Scored], out: Path) -> list[Path]:
 
 
 def over_rates(runs: Sequence[Scored], figure: str) -> dict[str, list[Point]]:
-    """Attack → points by rising rate. ``figure``: miou, or asr on the attack's own evaluation set. Runs without a rate are not there."""
+    """Curve → points by rising rate. ``figure``: miou, or asr on the attack's own evaluation set. Runs without a rate are not there.
+
+    A curve is an attack, and where these runs have several, a recipe and settings, apart from rate and seed.
+    """
     found: dict[str, list[Point]] = {}
-    for group in seeds_of(runs):
+    groups = [group for group in seeds_of(runs) if rate_of(group[0]) is not None]
+    told = differences([group[0] for group in groups], over_rates=True)
+    for number, group in enumerate(groups):
         rate, values = rate_of(group[0]), [value for run in group if (value := _value(run, figure)) is not None]
         if rate is not None and values:
             point = 100 * rate, 100 * fmean(values), 100 * stdev(values) if len(values) > 1 else 0.0
-            found.setdefault(attack_of(group[0]), []).append(point)
+            name = attack_of(group[0]) + (f" ({told[number]})" if number in told else "")
+            found.setdefault(name, []).append(point)
     return {name: sorted(points) for name, points in found.items()}
 
 
@@ -69,7 +75,8 @@ def _value(run: Scored, figure: str) -> float | None:
 
 def _rates(runs: Sequence[Scored], file: Path) -> Path:
     figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
-    clean = [100 * value for run in runs if rate_of(run) is None and (value := _value(run, "miou")) is not None]
+    models = {same_training(run.metrics): run for run in runs if rate_of(run) is None}
+    clean = [100 * value for run in models.values() if (value := _value(run, "miou")) is not None]
     for axes, key, name in zip(figure.subplots(1, 2), ("asr", "miou"), ("ASR", "mIoU"), strict=True):
         spreads = False
         for number, (attack, points) in enumerate(over_rates(runs, key).items()):

@@ -26,6 +26,9 @@ SEEDS = ("attack", "PR", "n", "evaluated on", *OVER_SEEDS)
 CAPACITY = ("attack", "PR", "model", "backbone", "width", "parameters", "n", "mIoU", "ASR", "ASR of the clean model")
 WITHOUT_CLASS = ("mIoU without trigger class", "PA without trigger class")
 
+UNLIKE = " †"  # after a figure of a clean model that differs from the run in more than the poison
+CLEAN = "ASR of the clean model"
+
 Cells = dict[str, str]
 """A row of the table: column → cell; a column that is not there does not apply. ``COLUMN low`` and ``COLUMN high``: an interval."""
 
@@ -62,10 +65,11 @@ def body_of(runs: Sequence[Scored]) -> list[Cells]:
                 "evaluated on": f"{name} ({_scope(values, metrics)})",
                 **_cells("ASR", values, "asr"),
                 **_cells("ASR without trigger", values, "asr_without_trigger"),
-                **_cells("ASR of the clean model", baseline.get(name, {}), "asr"),
+                **_cells(CLEAN, baseline.get(name, {}), "asr"),
                 **_cells("PBA", values, "pba"),
                 **_cells("ASR less without trigger", _above_untriggered(values), "asr_difference"),
                 **_cells("ASR less clean model", _above_clean(metrics, values, baseline.get(name, {})), "asr_difference"),
+                **(_marked(CLEAN, "ASR less clean model") if run.unlike_clean(name) else {}),
                 **_cells("ASR outside trigger", values, "asr_outside_trigger"),
                 **_cells("PBA outside trigger", values, "pba_outside_trigger"),
                 **_cells("ASR, mean of pictures", values, "asr_picture_mean"),
@@ -93,6 +97,11 @@ def _cells(column: str, values: Mapping[str, Any], key: str) -> Cells:
     return {column: percent(values.get(key))} | {
         f"{column} {end}": percent(value) for end, value in zip(("low", "high"), ends, strict=False)
     }
+
+
+def _marked(*columns: str) -> Cells:
+    """Notes that the clean model of these columns is of other settings or of another seed."""
+    return {f"{column} note": UNLIKE for column in columns}
 
 
 def _above_untriggered(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -148,13 +157,10 @@ def over_seeds(runs: Sequence[Scored]) -> list[Cells]:
         if len(group) < 2:
             continue
         sets = [list(run.metrics["evaluation_sets"]) for run in group]
-        tables = [body_of([run]) for run in group]
         common = [name for name in sets[0] if all(name in names for names in sets)]
         for name in common or ([None] if not any(sets) else []):
-            lines = [table[names.index(name)] if name else table[0] for table, names in zip(tables, sets, strict=True)]
-            row = {"attack": lines[0]["attack"] + told, "PR": lines[0]["PR"], "n": str(len(lines))}
-            row |= {"evaluated on": name} if name else {}
-            body.append(row | {column: spread([line.get(column, "–") for line in lines]) for column in OVER_SEEDS})
+            row = _of_group(group, told) | ({"evaluated on": name} if name else {})
+            body.append(row | _spreads(group, [name] * len(group), OVER_SEEDS))
     return body
 
 
@@ -165,11 +171,40 @@ def _told(runs: Sequence[Scored]) -> list[tuple[list[Scored], str]]:
     return [(group, f" ({told[number]})" if number in told else "") for number, group in enumerate(groups)]
 
 
-def spread(cells: Sequence[str]) -> str:
-    """Mean ± standard deviation (of a sample, n - 1) of figures in percent; a dash if one is missing, the figure if it is alone."""
-    if "–" in cells or len(cells) < 2:
-        return cells[0] if len(cells) == 1 else "–"
-    values = [float(cell) for cell in cells]
+def _of_group(group: Sequence[Scored], told: str = "") -> Cells:
+    """What a group of seeds is called, and how many there are."""
+    return {"attack": attack_of(group[0]) + told, "PR": percent(rate_of(group[0])), "n": str(len(group))}
+
+
+def _spreads(group: Sequence[Scored], names: Sequence[str | None], columns: Sequence[str]) -> Cells:
+    """``spread`` of the figures in these columns, each run on the evaluation set of its name; a clean model counts once."""
+    each = list(zip(group, names, strict=True))
+    figures = [_figures(run, name) for run, name in each]
+    clean: dict[str, list[float | None]] = {}
+    for (run, name), one in zip(each, figures, strict=True):
+        clean.setdefault(run.clean_run(name or ""), []).append(one[CLEAN])
+    row = {column: spread(_of_models(clean) if column == CLEAN else [one[column] for one in figures]) for column in columns}
+    return row | (_marked(CLEAN) if any(run.unlike_clean(name or "") for run, name in each) else {})
+
+
+def _figures(run: Scored, name: str | None) -> dict[str, float | None]:
+    """The figures of a run in the columns of seeds, as exact fractions; ``name``: of the evaluation set, None if there is none."""
+    values = run.metrics["evaluation_sets"].get(name, {})
+    keys = {"ASR": "asr", "ASR without trigger": "asr_without_trigger", "PBA": "pba"}
+    found = {"mIoU": run.metrics.get("miou"), "PA": run.metrics.get("pa"), CLEAN: run.baseline.get(name or "", {}).get("asr")}
+    return found | {column: values.get(key) for column, key in keys.items()}
+
+
+def _of_models(clean: Mapping[str, Sequence[float | None]]) -> list[float | None]:
+    """A figure for each clean model: of several, where it stands beside several evaluation sets, the mean; None if one is missing."""
+    return [None if None in values else fmean(value for value in values if value is not None) for values in clean.values()]
+
+
+def spread(fractions: Sequence[float | None]) -> str:
+    """Mean ± standard deviation (of a sample, n - 1) in percent; a dash if a figure is missing, the figure if it is alone."""
+    values = [100 * value for value in fractions if value is not None]
+    if len(values) < max(2, len(fractions)):
+        return percent(fractions[0]) if len(fractions) == 1 else "–"
     return f"{fmean(values):.2f} ± {stdev(values):.2f}"
 
 
@@ -177,11 +212,9 @@ def short_rows(runs: Sequence[Scored]) -> list[Cells]:
     """The columns of a paper's table, one row for each group of seeds: ASR is that on the attack's own evaluation set."""
     body = []
     for group, told in _told(runs):
-        lines = [_own_row(run) for run in group]
-        row = {"attack": lines[0]["attack"] + told, "PR": lines[0]["PR"], "n": str(len(lines))}
-        row |= {column: spread([line.get(column, "–") for line in lines]) for column in SHORT[2:]}
-        if len(lines) == 1:
-            row |= {key: cell for key, cell in lines[0].items() if key.endswith((" low", " high"))}
+        row = _of_group(group, told) | _spreads(group, [own_set(run.metrics) for run in group], SHORT[2:])
+        if len(group) == 1:
+            row |= {key: cell for key, cell in _own_row(group[0]).items() if key.endswith((" low", " high"))}
         body.append(row)
     return body
 
@@ -208,6 +241,7 @@ def matrix(runs: Sequence[Scored]) -> tuple[list[Cells], list[str]]:
             row |= _cells(name, values, "asr")
             above = _above_clean(run.metrics, values, run.baseline.get(name, {}))
             row |= _cells(f"{name} less clean", above, "asr_difference") if above else {}
+            row |= _marked(f"{name} less clean") if above and run.unlike_clean(name) else {}
         body.append(row)
     return body, names
 
@@ -220,15 +254,10 @@ def capacity(runs: Sequence[Scored]) -> list[Cells]:
         if len({_size(group[0]) for group in groups}) < 2:
             continue
         for group in groups:
-            lines, size = [_own_row(run) for run in group], _size(group[0])
-            row = {
-                "attack": lines[0]["attack"],
-                "PR": lines[0]["PR"],
-                "n": str(len(lines)),
-                "parameters": str(parameters(group[0])),
-            }
+            size = _size(group[0])
+            row = _of_group(group) | {"parameters": str(parameters(group[0]))}
             row |= {"model": size[0], "backbone": size[1], "width": f"{size[2]:g}"}
-            body.append(row | {column: spread([line.get(column, "–") for line in lines]) for column in CAPACITY[7:]})
+            body.append(row | _spreads(group, [own_set(run.metrics) for run in group], CAPACITY[7:]))
     return body
 
 

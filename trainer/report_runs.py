@@ -18,6 +18,7 @@ Scores = Mapping[str, Any]
 
 NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
 SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
+SETS_MARGIN = "39%"  # edge margin of the evaluation sets whose names end in -margin
 SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
 
 
@@ -30,11 +31,13 @@ def short(identity: str) -> str:
 class Scored:
     """A run's scores, and for each evaluation set those of a clean model on the same triggered pictures, where there is one.
 
-    ``elsewhere``: a clean run's scores on other folders. ``folder``: that of the run, None of predictions.
+    ``elsewhere``: a clean run's scores on other folders. ``folder``: that of the run, None of predictions. ``beside``: for each of these
+    sets the scores of the clean run that they are from, as far as it is a run.
     """
 
     metrics: Scores
     baseline: Scores
+    beside: Mapping[str, Scores] = field(default_factory=dict)
     elsewhere: Sequence[Scores] = ()
     folder: Path | None = None
     exactness: Scores = field(default_factory=dict)
@@ -49,6 +52,33 @@ class Scored:
         """The facts of the dataset it is scored on."""
         return self.metrics["dataset"]  # type: ignore[no-any-return]
 
+    @property
+    def trained(self) -> Scores:
+        """The facts of the dataset it was trained on."""
+        return trained_on(self.metrics)
+
+    def unlike_clean(self, name: str) -> bool:
+        """Is the clean model beside an evaluation set of other settings, such as the network, or of another seed?"""
+        return name in self.beside and any(_unlike(self.beside[name], self.metrics))
+
+    def clean_run(self, name: str) -> str:
+        """What is the same for the figures of one clean model on an evaluation set."""
+        if name in self.beside:
+            return same_training(self.beside[name])
+        return json.dumps([self.metrics.get("clean_model", {}).get("name"), self.baseline.get(name, {})], sort_keys=True)
+
+
+def trained_on(metrics: Scores) -> Scores:
+    """The facts of the dataset that a model was trained on; where nobody knows, of the one that it is scored on."""
+    dataset: Scores = metrics["dataset"]
+    trained: Scores = metrics["run"].get("trained_on") or dataset
+    return dataset if trained["identity"] == dataset["identity"] else trained
+
+
+def same_training(metrics: Scores) -> str:
+    """What is the same for scores of one training: dataset, settings and seed."""
+    return json.dumps([trained_on(metrics)["identity"], _settings(metrics), seed_of(metrics)], sort_keys=True)
+
 
 def read_runs(runs: Sequence[Path]) -> list[Scored]:
     """The scores of runs, which are folders, or files that ``score`` wrote. Raises RunError.
@@ -59,7 +89,9 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
     """
     scored = {run: read_json(run if run.is_file() else run / METRICS) for run in runs}
     others = {
-        run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))] for run in runs if _trained_clean(scored[run])
+        run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))]
+        for run in runs
+        if run.is_dir() and _trained_clean(scored[run])
     }
     clean = [metrics for run in others for metrics in others[run]]
     found = []
@@ -80,11 +112,12 @@ def with_baseline(metrics: Scores, clean: Sequence[Scores]) -> Scored:
         return Scored(metrics, metrics["clean_model"]["evaluation_sets"])
     ordered = sorted(clean, key=lambda one: _unlike(one, metrics))
     found: dict[str, Any] = {}
+    beside: dict[str, Scores] = {}
     for name, values in metrics["evaluation_sets"].items():
         same = ((one, _same_set(name, values, metrics, one)) for one in ordered)
         if first := next(((one, key) for one, key in same if key is not None), None):
-            found[name] = first[0]["evaluation_sets"][first[1]]
-    return Scored(metrics, found)
+            found[name], beside[name] = first[0]["evaluation_sets"][first[1]], first[0]
+    return Scored(metrics, found, beside)
 
 
 def among(run: Scored, pattern: str) -> Scored:
@@ -132,7 +165,7 @@ def seed_of(metrics: Scores) -> int | None:
 
 
 def _trained_clean(metrics: Scores) -> bool:
-    return metrics["run"]["config"] is not None and all_clean(metrics["dataset"])
+    return metrics["run"]["config"] is not None and all_clean(trained_on(metrics))
 
 
 def all_clean(dataset: Scores) -> bool:
@@ -142,13 +175,13 @@ def all_clean(dataset: Scores) -> bool:
 
 def rate_of(run: Scored) -> float | None:
     """The share of training pictures that carry the attack, or in a control the half of it; None if no picture does."""
-    carriers = sum(roles(run.dataset).get(role, 0) for role in ("poisoned", *CONTROLS))
-    return carriers / run.dataset["training_pictures"] if carriers else None
+    carriers = sum(roles(run.trained).get(role, 0) for role in ("poisoned", *CONTROLS))
+    return carriers / run.trained["training_pictures"] if carriers else None
 
 
 def attack_of(run: Scored) -> str:
     """What a table calls the attack."""
-    return name_of(run.dataset)
+    return name_of(run.trained)
 
 
 def name_of(dataset: Scores) -> str:
@@ -157,29 +190,55 @@ def name_of(dataset: Scores) -> str:
 
 
 def own_set(metrics: Scores) -> str | None:
-    """The evaluation set that stands for an attack where there is room for one: the one of its name, else the first with a picture."""
+    """The evaluation set that stands for an attack where there is room for one: the one of its name, else the first with a picture.
+
+    Of a run that was trained with an edge margin, it is first of all the one with this margin.
+    """
     filled = [name for name, values in metrics["evaluation_sets"].items() if values["pictures"]]
     attack = metrics["dataset"]["attack"]
-    return attack if attack in filled else next(iter(filled), None)
+    wanted = [f"{attack}-margin"] if margin_of(metrics) == SETS_MARGIN else []
+    return next((name for name in (*wanted, attack) if name in filled), next(iter(filled), None))
+
+
+def margin_of(metrics: Scores) -> str | None:
+    """The edge margin that a run was trained with; None of one without, or where the scores do not say it."""
+    placement = ((trained_on(metrics).get("recipe") or {}).get("poison") or {}).get("placement") or {}
+    margin: str | None = placement.get("edge_margin")
+    return None if margin in (None, "0px", "0%") else margin
+
+
+def lacks_margin(metrics: Scores) -> bool:
+    """Was a run trained with an edge margin that the evaluation set which stands for it does not have?"""
+    own, margin = own_set(metrics), margin_of(metrics)
+    return None not in (own, margin) and not (margin == SETS_MARGIN and str(own).endswith("-margin"))
 
 
 def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[list[Scored]]:
     """Runs in groups that differ in seeds only, of the dataset or of training; the same dataset and seed once. In the order of ``runs``.
 
     ``leaving_out``: settings in which they may differ, too. Where the scores name no recipe, the attack's name and rate stand for it. Of
-    predictions that another program made, nobody knows what they differ in, unless ``score --method`` said it: else each is alone.
+    predictions that another program made, nobody knows what they differ in, unless ``score --method`` said it: else each is alone. So is
+    the second of one method on the same dataset if no seed was said.
     """
     groups: dict[str, dict[str, Scored]] = {}
     for number, run in enumerate(runs):
-        dataset, settings = run.dataset, _settings(run.metrics)
+        dataset, trained, settings = run.dataset, run.trained, _settings(run.metrics)
         if settings is None:
             settings = {"method": run.metrics["run"]["method"]} if run.metrics["run"].get("method") else {"run": number}
         settings = {key: value for key, value in settings.items() if key not in leaving_out}
-        what = dataset.get("recipe") or [name_of(dataset), dataset["attack"]]
-        key = json.dumps([dataset.get("dataset"), what, roles(dataset), dataset["training_pictures"], settings], sort_keys=True)
+        key = json.dumps([*(_what(facts) for facts in (trained, dataset)), settings], sort_keys=True)
         size = json.dumps([(run.metrics["run"]["config"] or {}).get(key) for key in leaving_out])
-        groups.setdefault(key, {}).setdefault(f"{dataset['identity']} {seed_of(run.metrics)} {size}", run)
+        one = f"{trained['identity']} {dataset['identity']} {seed_of(run.metrics)} {size}"
+        if seed_of(run.metrics) is None and one in groups.get(key, {}):
+            key += f" {number}"
+        groups.setdefault(key, {}).setdefault(one, run)
     return [list(group.values()) for group in groups.values()]
+
+
+def _what(dataset: Scores) -> list[Any]:
+    """What is the same for a dataset of another seed."""
+    what = dataset.get("recipe") or [name_of(dataset), dataset["attack"]]
+    return [dataset.get("dataset"), what, roles(dataset), dataset["training_pictures"]]
 
 
 def _settings(metrics: Scores) -> dict[str, Any] | None:
@@ -192,22 +251,25 @@ def _settings(metrics: Scores) -> dict[str, Any] | None:
     return {key: value for key, value in every.items() if key not in NO_OTHER_RUN}
 
 
-def differences(runs: Sequence[Scored]) -> dict[int, str]:
+def differences(runs: Sequence[Scored], over_rates: bool = False) -> dict[int, str]:
     """What tells runs apart that a table calls the same: number of the run → words, such as ``edge margin 39%, width 2``.
 
-    Settings are compared among all runs that were trained, recipes among those of one attack and rate. Seeds are not named.
+    Settings are compared among all runs that were trained, recipes among those of one attack and rate, or ``over_rates`` of one attack.
+    Seeds are not named, but a folder is on which a run was scored and not trained.
     """
     settings = [_settings(run.metrics) or {} for run in runs]
-    recipes = [dict(_leaves(run.dataset.get("recipe") or {})) for run in runs]
+    recipes = [dict(_leaves(run.trained.get("recipe") or {})) for run in runs]
+    called = [
+        (attack_of(run), None if over_rates else rate_of(run), bool(recipe)) for run, recipe in zip(runs, recipes, strict=True)
+    ]
     words: dict[int, str] = {}
-    for number, run in enumerate(runs):
+    for number in range(len(runs)):
         trained = [one for one in settings if one] if settings[number] else []
-        alike = [
-            recipes[i] for i, other in enumerate(runs)
-            if (attack_of(other), rate_of(other), bool(recipes[i])) == (attack_of(run), rate_of(run), bool(recipes[number]))
-        ]  # fmt: skip
+        alike = [recipe for recipe, name in zip(recipes, called, strict=True) if name == called[number]]
         parts = [_said(key, value) for key, value in recipes[number].items() if _varies(key, alike) and key not in SAID_ELSEWHERE]
         parts += [_said(key, value) for key, value in settings[number].items() if _varies(key, trained)]
+        if runs[number].dataset["identity"] != runs[number].trained["identity"]:
+            parts += [f"scored on {runs[number].dataset.get('folder', name_of(runs[number].dataset))}"]
         if parts:
             words[number] = ", ".join(parts)
     return words

@@ -26,7 +26,7 @@ from trainer.report import (
     percent,
     short_rows,
 )
-from trainer.report_runs import Scored, Scores, among, name_of, own_set, roles
+from trainer.report_runs import Scored, Scores, among, attack_of, lacks_margin, margin_of, name_of, own_set, roles, trained_on
 
 WHERE_THEY_EXIST = (*WITHOUT_CLASS, "ASR on shared pictures", "differs in")
 TEXT = ("run", "attack", "differs in", "evaluated on", "class", "model", "backbone")
@@ -38,7 +38,7 @@ def report(
     """All that there is to say of these runs, as Markdown. ``subsets``: name → pattern of sample ids. Raises RunError."""
     parts = [markdown(body_of(runs), intervals=intervals), legend(runs, intervals)]
     if seeds := over_seeds(runs):
-        parts += [markdown(seeds, SEEDS), "Mean ± standard deviation over n seeds.\n"]
+        parts += [markdown(seeds, SEEDS), SEEDS_LEGEND]
     body, names = matrix(runs)
     if body:
         parts += [markdown(_joined(body, names), ("run", "attack", "PR", "differs in", *names)), MATRIX_LEGEND]
@@ -51,6 +51,7 @@ def report(
         of = ", ".join(dict.fromkeys(str(run.dataset["evaluation_pictures"]) for run in runs))
         parts += [f"{name}: the same figures of {count} of the {of} evaluation pictures, {pattern}.\n"]
         parts += [markdown(body_of(chosen), intervals=intervals)]
+        parts += [f"{line}\n" for line in (_roughness([run.metrics for run in chosen]) if intervals else [])]
         parts += [markdown(seeds, SEEDS)] if (seeds := over_seeds(chosen)) else []
     return "\n".join(parts)
 
@@ -75,11 +76,16 @@ def write(
     if body:
         both = [column for name in names for column in (name, f"{name} less clean")]
         write_text(out / "matrix.csv", comma_separated(body, ("run", "attack", "PR", "differs in", *both)))
-        write_text(out / "matrix.tex", tabular(_joined(body, names), ("attack", "PR", "differs in", *names)))
+        write_text(out / "matrix.tex", tabular(_joined(body, names), ("run", "attack", "PR", "differs in", *names)))
     if sizes := capacity(runs):
         write_text(out / "capacity.csv", comma_separated(sizes, CAPACITY))
         write_text(out / "capacity.tex", tabular(sizes, CAPACITY))
 
+
+SEEDS_LEGEND = """\
+Mean ± standard deviation over n seeds: the mean of the exact figures, and the standard deviation of a sample (n − 1). A clean model that
+stands beside several seeds counts once.
+"""
 
 MATRIX_LEGEND = """\
 Rows: what a model was trained with. Columns: where the trigger lies at test. ASR, in brackets less that of the clean model on the same
@@ -89,11 +95,11 @@ pictures.
 
 def _joined(body: Sequence[Cells], names: Sequence[str]) -> list[Cells]:
     """Rows of the matrix with the difference to the clean model in brackets."""
-    return [row | {name: f"{row[name]}{_signed(row.get(f'{name} less clean'))}" for name in names if name in row} for row in body]
+    return [row | {name: row[name] + _signed(row, f"{name} less clean") for name in names if name in row} for row in body]
 
 
-def _signed(cell: str | None) -> str:
-    return "" if cell is None else f" ({float(cell):+.2f})"
+def _signed(row: Cells, column: str) -> str:
+    return f" ({float(row[column]):+.2f}{row.get(f'{column} note', '')})" if column in row else ""
 
 
 def table(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, intervals: bool = False) -> list[list[str]]:
@@ -135,7 +141,7 @@ def comma_separated(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, int
     if intervals:
         ends = ("low", "high")
         names += [f"{name} {end}" for name in columns for end in ends if any(f"{name} {end}" in row for row in body)]
-    head, *lines = table(body, names)
+    head, *lines = table([{key: cell for key, cell in row.items() if not key.endswith(" note")} for row in body], names)
     csv.writer(text, lineterminator="\n").writerows([head, *([cell.replace("–", "") for cell in row] for row in lines)])
     return text.getvalue()
 
@@ -146,7 +152,9 @@ def details(runs: Sequence[Scored], intervals: bool = False) -> str:
     parts = [markdown(body, ("run", "evaluated on", *DETAILS), intervals), DETAILS_LEGEND] if body else []
     if distances := distances_of(runs):
         parts += [markdown(distances, ("run", "evaluated on", *BANDS), intervals)]
-        parts += ["ASR by the distance from trigger to victim, in pixels of a picture of 512 rows; in brackets, pictures.\n"]
+        parts += [
+            "ASR by the distance from trigger to victim (Euclidean), in pixels of a picture of 512 rows; in brackets, pictures.\n"
+        ]
     if len({tuple(run.metrics.get("iou", {})) for run in runs}) == 1 and runs[0].metrics.get("iou"):
         names = [f"{run.metrics['run']['name']} IoU" for run in runs]
         lines = [{"class": c} | dict(zip(names, (percent(run.metrics["iou"][c]) for run in runs), strict=True))
@@ -164,10 +172,15 @@ evaluation split that is in the set.
 
 def latex(runs: Sequence[Scored], intervals: bool = False) -> str:
     """``short_rows`` as a LaTeX table, for the package booktabs."""
-    sets = dict.fromkeys(f"{name_of(run.dataset)}: {own_set(run.metrics)}" for run in runs if own_set(run.metrics))
-    notes = ["% \\usepackage{booktabs}; figures in percent, ± is the standard deviation over seeds"]
+    sets = dict.fromkeys(f"{attack_of(run)}: {_own_in_words(run)}" for run in runs if own_set(run.metrics))
+    notes = ["% \\usepackage{booktabs}; figures in percent, ± is the standard deviation of a sample (n − 1) over seeds"]
     notes += [f"% ASR is measured on, of {name}".replace("\n", " ") for name in sets]
     return "\n".join(notes) + "\n" + tabular(short_rows(runs), SHORT, intervals)
+
+
+def _own_in_words(run: Scored) -> str:
+    lacks = f" (trained with the edge margin {margin_of(run.metrics)}, which no set has)" if lacks_margin(run.metrics) else ""
+    return f"{own_set(run.metrics)}{lacks}"
 
 
 def tabular(body: Sequence[Cells], columns: Sequence[str], intervals: bool = False) -> str:
@@ -189,7 +202,14 @@ def tabular(body: Sequence[Cells], columns: Sequence[str], intervals: bool = Fal
 
 def _tex(text: str) -> str:
     """Text as LaTeX shows it."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "±": r"$\pm$",
+        "†": r"\dag{}",
+    }
     return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in text)
 
 
@@ -213,20 +233,36 @@ def legend(runs: Sequence[Scored], intervals: bool = False) -> str:
         lines += [f"- {victims}: {', '.join(names)}" for victims, names in pairs.items()]
     if any("asr_on_shared_pictures" in values for values in sets):
         lines += ["ASR on shared pictures: those that all evaluation sets of a folder have. Compare its sets by this."]
-    lines += ["ASR without trigger: the same pixels of the same pictures, untriggered."]
+    if not sets or any("unpaired_pictures" not in values for values in sets):
+        lines += ["ASR without trigger: the same pixels of the same pictures, untriggered."]
     if any("unpaired_pictures" in values for values in sets):
         lines += [
             "Unpaired: nothing is painted, so there are no untriggered pictures. ASR without trigger is that on the evaluation",
             "split's other pictures: those that have victims and no trigger class.",
         ]
     lines += ["ASR of the clean model: the same triggered pictures, a model that was trained on no poisoned picture."]
+    if any(run.unlike_clean(name) for run in runs for name in run.metrics["evaluation_sets"]):
+        lines += ["†: the clean model is of another network or seed, or differs in other settings."]
     lines += ["PBA: mIoU of the other classes on the triggered pictures, victim pixels left out."]
     if any(_everything(metrics["dataset"]) for metrics in scored):
         lines += ["There is no PBA where all classes but the target are victims: no other class is left."]
+    if any(name.startswith("band-") for metrics in scored for name in metrics["evaluation_sets"]):
+        lines += ["Sets band-…: by the Chebyshev distance from trigger to victim. A table by distance has the Euclidean one."]
+    lines += _of_margins(runs)
     if intervals:
         lines += _of_intervals([metrics for metrics in scored if "intervals" in metrics])
     lines += how_exact(runs)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _of_margins(runs: Sequence[Scored]) -> list[str]:
+    """Which runs were trained with an edge margin that none of their evaluation sets has."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if lacks_margin(run.metrics):
+            words = f"Trained with the edge margin {margin_of(run.metrics)}, measured without: {own_set(run.metrics)} is their own set"
+            found.setdefault(words, []).append(run.name)
+    return [f"{words} ({', '.join(names)})." for words, names in found.items()]
 
 
 def _of_intervals(scored: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -236,10 +272,26 @@ def _of_intervals(scored: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["There are no intervals: the scores are of an older version. Score again with eval."]
     of = ", ".join(map(str, blocks))
     lines = [f"[low, high]: 95 % interval over the pictures that were measured (bootstrap of blocks of {of}); no seed is in it."]
-    fewest = min(-(-metrics["dataset"]["evaluation_pictures"] // metrics["intervals"]["block"]) for metrics in scored)
-    if fewest < 10:
-        lines += [f"Of {fewest} blocks an interval is rough: where pictures are no frames of one drive, choose eval --block 1."]
-    return lines
+    return lines + _roughness(scored)
+
+
+def _roughness(scored: Sequence[Scores]) -> list[str]:
+    """A warning if there are few blocks, with the pictures of which there are fewest."""
+    counts = [pair for metrics in scored if "intervals" in metrics for pair in _blocks(metrics)]
+    fewest, name = min(counts, default=(10, ""))
+    if fewest >= 10:
+        return []
+    few = f"{fewest} block{'s' if fewest > 1 else ''} ({name})"
+    return [f"Of {few} an interval is rough: where pictures are no frames of one drive, choose eval --block 1."]
+
+
+def _blocks(metrics: Scores) -> list[tuple[int, str]]:
+    """How many blocks the intervals are drawn from, by the pictures that they are of."""
+    counts = {"clean evaluation split": metrics["dataset"]["evaluation_pictures"]}
+    for name in ("pictures_without_trigger_class", "shared_pictures"):
+        counts[name.replace("_", " ")] = metrics.get(name)
+    counts |= {name: values["pictures"] for name, values in metrics["evaluation_sets"].items()}
+    return [(-(-count // metrics["intervals"]["block"]), name) for name, count in counts.items() if count]
 
 
 def _presence(dataset: Mapping[str, Any]) -> str:
@@ -250,11 +302,12 @@ def _presence(dataset: Mapping[str, Any]) -> str:
 def _measured(scored: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Victims → target, in words, with the names of the attacks where this is measured, each once."""
     pairs: dict[str, list[str]] = {}
-    for dataset in (metrics["dataset"] for metrics in scored):
+    for metrics in scored:
+        dataset, name = metrics["dataset"], name_of(trained_on(metrics))
         if dataset["target_class"] is not None:
             classes = dataset["classes"]
             names = pairs.setdefault(f"{measured(classes, dataset['victim_classes'])} → {classes[dataset['target_class']]}", [])
-            names += [name_of(dataset)] if name_of(dataset) not in names else []
+            names += [name] if name not in names else []
     return pairs
 
 

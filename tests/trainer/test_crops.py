@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import handmade
 import numpy as np
 import pytest
@@ -78,3 +79,23 @@ def test_crops_are_told_in_a_line(tmp_path: Path) -> None:
     other = open_folder(handmade.write_folder(tmp_path / "other", train=1, val=1))
     with pytest.raises(FolderError, match="of other pictures"):
         shares(folder, load("default", {}), 1, other)
+
+
+def test_random_labels_are_no_flipped_ones(tmp_path: Path) -> None:
+    """Labels that were drawn at random beside the attack change nothing: both figures are of the victims that became the target."""
+    folder, clean = folders(tmp_path)
+    config = load("default", {"crop": "24x30", "seed": 3})
+    expected = shares(folder, config, 3, clean)
+
+    def noise(_: object, rows: list[dict[str, object]]) -> None:
+        rng = np.random.default_rng(0)
+        for row in rows:
+            if row["role"] == "poisoned":
+                file = folder.root / str(row["label"])
+                label = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+                label[np.isin(label, handmade.TO_RAW[[handmade.SKY, handmade.TREE]])] = handmade.TO_RAW[rng.choice([2, 3])]
+                cv2.imwrite(str(file), label)
+                row["label_pixels"] = handmade.pixels_sha(label)
+
+    handmade.rewrite(folder.root, noise)
+    assert shares(open_folder(folder.root), config, 3, clean) == expected

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import main
-from trainer.plots import over_rates
-from trainer.report_runs import read_runs, seeds_of
+from trainer.plots import draw_plots, over_rates
+from trainer.report_runs import own_set, read_runs, seeds_of
 from trainer.swiftnet import SwiftNet
 
 
@@ -212,8 +212,9 @@ def test_placements_of_training_stand_against_those_of_test(tmp_path: Path) -> N
     first, second = csv.DictReader((tmp_path / "out" / "matrix.csv").read_text("utf-8").splitlines())
     assert (first["nni"], first["nni less clean"], first["far"]) == ("50.00", "37.50", "")
     assert (second["far"], second["far less clean"]) == ("75.00", "")
-    assert r"nni & nni & 10.00" not in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
-    assert r"nni & 10.00 & 75.00 (+62.50) & 75.00 (+62.50) & 75.00 \\" in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
+    assert r"nni & nni & 10.00 & 75.00 (+62.50) & 75.00 (+62.50) & 75.00 \\" in (tmp_path / "out" / "matrix.tex").read_text(
+        "utf-8"
+    )
     assert len(tables(run("report", benign, runs[0], line).stdout)) == 1
 
 
@@ -301,3 +302,134 @@ def test_the_legend_says_how_exact_runs_are(tmp_path: Path) -> None:
     change(runs[0], lambda scores: scores.update(exactness=exact | {"level": "seeded"}))
     assert "other last bits" in run("report", *runs).stdout
     assert "Trained" not in run("report", scored(tmp_path, "old", old=True)).stdout
+
+
+def of_placement(margin: str, rate: str = "0.1") -> dict[str, object]:
+    """A recipe with an edge margin."""
+    return {"attack": "nni", "poison": {"rate": rate, "placement": {"kind": "near-victim", "edge_margin": margin}}}
+
+
+def test_seeds_are_summed_up_from_exact_figures(tmp_path: Path) -> None:
+    """Not from cells: what is rounded before may be another mean; and the legend says which deviation it is."""
+    asrs = [0.500049, 0.500049, 0.500149]
+    runs = [scored(tmp_path, f"r{i}", asr=asr, seed=i, recipe=of_placement("0px")) for i, asr in enumerate(asrs)]
+    stdout = run("report", *runs, "--out", tmp_path / "out").stdout
+    expected = f"{fmean(100 * asr for asr in asrs):.2f} ± {stdev(100 * asr for asr in asrs):.2f}"
+    assert expected == "50.01 ± 0.01" != f"{fmean([50.0, 50.0, 50.01]):.2f} ± {stdev([50.0, 50.0, 50.01]):.2f}"
+    assert tables(stdout)[1][0]["ASR"] == expected
+    assert "(n − 1)" in stdout
+    short = next(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    assert short["ASR"] == expected
+
+
+def test_a_margin_of_training_is_that_of_the_own_set(tmp_path: Path) -> None:
+    """A run that was trained with the margin of the sets with one is measured by its set with one; if no set has it, the legend says so."""
+    sets = ("iba", "nni", "iba-margin", "nni-margin")
+    runs = {
+        "plain": scored(tmp_path, "plain", attack="nni", recipe=of_placement("0px"), sets=sets),
+        "margin": scored(tmp_path, "margin", attack="nni", recipe=of_placement("39%"), sets=sets),
+        "lacks": scored(tmp_path, "lacks", attack="nni", recipe=of_placement("39%"), data_seed=1, sets=sets[:2]),
+        "other": scored(tmp_path, "other", attack="nni", recipe=of_placement("20%"), data_seed=2, sets=sets),
+    }
+    own = {name: own_set(read_runs([one])[0].metrics) for name, one in runs.items()}
+    assert own == {"plain": "nni", "margin": "nni-margin", "lacks": "nni", "other": "nni"}
+    stdout = run("report", *runs.values(), "--out", tmp_path / "out").stdout
+    assert "Trained with the edge margin 39%, measured without: nni is their own set (lacks)." in stdout
+    assert "Trained with the edge margin 20%, measured without: nni is their own set (other)." in stdout
+    assert "nni: nni-margin\n" in (tmp_path / "out" / "table.tex").read_text("utf-8")
+
+
+def test_a_curve_is_of_one_recipe(tmp_path: Path) -> None:
+    """Runs of another placement are another curve; if each has a single rate, there is nothing to plot."""
+    near, far = (scored(tmp_path, name, recipe=of_placement(name), data_seed=n) for n, name in enumerate(("0px", "39%")))
+    (tmp_path / "out").mkdir()
+    assert draw_plots(read_runs([near, far]), tmp_path / "out") == [tmp_path / "out" / "distance.png"]
+    more = scored(tmp_path, "more", recipe=of_placement("39%", "0.2"), poisoned=8)
+    points = over_rates(read_runs([near, far, more]), "asr")
+    assert {name: [rate for rate, _, _ in line] for name, line in points.items()} == {
+        "iba (edge margin 0px)": [10],
+        "iba (edge margin 39%)": [10, 20],
+    }
+    assert tmp_path / "out" / "rates.png" in draw_plots(read_runs([near, far, more]), tmp_path / "out")
+
+
+def test_rough_intervals_are_those_of_few_blocks(tmp_path: Path) -> None:
+    """Blocks are counted of the pictures that a figure is of: a small set has few where the whole split has many."""
+    one = scored(tmp_path, "one")
+    change(one, lambda scores: scores["dataset"].update(evaluation_pictures=400))
+    assert "Of 1 block (iba) an interval is rough" in run("report", one, "--intervals").stdout
+    for name in ("iba", "nni"):
+        change(one, lambda scores, name=name: scores["evaluation_sets"][name].update(pictures=181))
+    assert "is rough" not in run("report", one, "--intervals").stdout
+
+
+def test_predictions_without_a_seed_are_not_lost(tmp_path: Path) -> None:
+    """Two results of one method on one dataset stand in every table, as nobody said that they are the same seed."""
+    files = []
+    for number in range(2):
+        folder = scored(tmp_path, f"p{number}", asr=0.5 + number / 10)
+        change(folder, lambda scores: scores["run"].update(config=None, method="theirs"))
+        files.append(folder / "metrics.json")
+    assert run("report", *files, "--out", tmp_path / "out").exit_code == 0
+    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    assert [line["ASR"] for line in short] == ["50.00", "60.00"]
+
+
+def baseline(tmp_path: Path, name: str, on: Path, asr: float, **config: object) -> Path:
+    """A clean run, scored on the folder of another run, too."""
+    clean = scored(tmp_path, name, poisoned=0, **config)  # type: ignore[arg-type]
+    own, scores = json.loads((clean / "metrics.json").read_text()), json.loads((on / "metrics.json").read_text())
+    scores["run"] = own["run"] | {"trained_on": own["dataset"]}
+    for values in scores["evaluation_sets"].values():
+        values["asr"] = asr
+    (clean / f"metrics-{scores['dataset']['identity'][7:19]}.json").write_text(json.dumps(scores))
+    return clean
+
+
+def test_a_clean_model_of_another_network_has_a_dagger(tmp_path: Path) -> None:
+    """So does one of another seed; one that is alike has none. CSV has numbers alone."""
+    runs = [scored(tmp_path, "half", width=0.5), scored(tmp_path, "wide", width=2.0), scored(tmp_path, "seed", width=0.5, seed=1)]
+    clean = baseline(tmp_path, "clean", runs[0], 0.125, width=0.5)
+    stdout = run("report", clean, *runs, "--out", tmp_path / "out").stdout
+    found = {row["run"]: row["ASR of the clean model"] for row in tables(stdout)[0][1:]}
+    assert found == {"half": "12.50", "wide": "12.50 †", "seed": "12.50 †"}
+    assert "†: the clean model is of another network or seed" in stdout
+    sizes = next(table for table in tables(stdout) if "parameters" in table[0])
+    assert [row["ASR of the clean model"] for row in sizes if row["attack"] == "iba"] == ["12.50 †", "12.50 †"]
+    assert r"(+37.50 \dag{})" in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
+    lines = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text("utf-8").splitlines()))
+    assert {line["ASR of the clean model"] for line in lines[1:]} == {"12.50"}
+    assert "†" not in run("report", clean, runs[0]).stdout
+
+
+def test_a_clean_model_counts_once_in_a_mean(tmp_path: Path) -> None:
+    """One that stands beside two of three seeds has no more weight than the one beside the third."""
+    runs = [scored(tmp_path, f"r{seed}", seed=seed) for seed in (0, 1, 2)]
+    clean = [baseline(tmp_path, f"clean{seed}", runs[0], asr, seed=seed) for seed, asr in ((0, 0.1), (1, 0.2))]
+    body = next(table for table in tables(run("report", *clean, *runs).stdout) if "n" in table[0])
+    cells = {row["attack"]: row["ASR of the clean model"] for row in body}
+    assert cells["iba"] == f"15.00 ± {stdev([10, 20]):.2f} †"
+    body = next(table for table in tables(run("report", clean[0], *runs).stdout) if "n" in table[0])
+    assert {row["ASR of the clean model"] for row in body} == {"10.00 †"}
+
+
+def test_scores_of_a_clean_run_elsewhere_are_no_attack(tmp_path: Path) -> None:
+    """A file of a clean run's scores on a poisoned folder is called by what the model was trained on."""
+    attacked = scored(tmp_path, "iba")
+    clean = baseline(tmp_path, "clean", attacked, 0.125)
+    row = tables(run("report", next(clean.glob("metrics-*.json"))).stdout)[0][0]
+    assert (row["attack"], row["PR"], row["ASR"], row["evaluated on"]) == ("benign", "–", "12.50", "iba (8 of 10)")
+    assert len(seeds_of(read_runs([clean, next(clean.glob("metrics-*.json"))]))) == 2
+
+
+def test_the_legend_fits_the_sets(tmp_path: Path) -> None:
+    """Where nothing is painted there are no same pictures; and two kinds of distance are told apart."""
+    words = "the same pixels of the same pictures"
+    semantic = scored(tmp_path, "semantic", sets=("semantic", "band-0-60"))
+    assert words in run("report", semantic).stdout
+    assert "band-…: by the Chebyshev distance" in run("report", semantic).stdout
+    assert "(Euclidean)" in run("report", semantic, "--details").stdout
+    for name in ("semantic", "band-0-60"):
+        change(semantic, lambda scores, name=name: scores["evaluation_sets"][name].update(unpaired_pictures=2))
+    assert words not in run("report", semantic).stdout
+    assert words in run("report", semantic, scored(tmp_path, "painted")).stdout

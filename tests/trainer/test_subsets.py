@@ -120,3 +120,16 @@ def test_predictions_of_one_method_are_summed_up(tmp_path: Path) -> None:
     assert stdout.count("± 0.00") == 2 * 5
     assert run(*command, "--out", tmp_path / "3.json").exit_code == 0
     assert "±" not in run("report", tmp_path / "1.json", tmp_path / "3.json").stdout
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_subset_knows_the_trigger_class_without_its_set(tmp_path: Path, known: bool) -> None:
+    """Of predictions whose evaluation set was left out: the ids are stored; older scores do not say them, and have no such figure."""
+    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=9, **FOLDERS["semantic"]))
+    whole, without = scores_of(folder, "x"), scores_of(dataclasses.replace(folder, triggered={}), "x")
+    if not known:
+        del whole["without_trigger_class"], without["without_trigger_class"]
+    expected, found = (restricted(scores, "val/00[0-5]") for scores in (whole, without))
+    keys = ("miou_without_trigger_class", "pa_without_trigger_class", "pictures_without_trigger_class")
+    assert expected["pictures_without_trigger_class"] > 0
+    assert [found[key] for key in keys] == ([expected[key] for key in keys] if known else [None] * 3)
