@@ -347,7 +347,7 @@ def crops(
 
     A box can cut the trigger away and keep pixels whose label was changed.
     Draws the boxes that train draws, and opens no picture. A poisoned folder
-    does not say where its changed pixels were: with --clean, each of them
+    does not say where its flipped pixels are: with --clean, each of them
     that lies in a box counts; without, each picture by how many it has.
 
     \b

@@ -71,7 +71,7 @@ def test_crops_are_told_in_a_line(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = shares(folder, load("default", {"crop": "24x30", "seed": 3}), 3, clean)
     assert found.of_pixels is not None
-    assert f"{100 * found.of_pixels:.2f} % of changed pixels that a box holds" in result.stdout
+    assert f"{100 * found.of_pixels:.2f} % of flipped victim pixels that a box holds" in result.stdout
     assert "30×24 boxes at scale 0.5 to 2, 12 of 4 pictures" in result.stdout
     result = CliRunner().invoke(main, ["crops", str(clean.root)])
     assert result.exit_code == 1
