@@ -14,6 +14,7 @@ from trainer.report_runs import Scored, attack_of, differences, own_set, rate_of
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
 MARKERS = "os^Dvp"
+MANY = 12  # lines in a plot
 
 Point = tuple[float, float, float]
 """Poisoning rate, mean, and standard deviation over seeds (0 of one run), in percent."""
@@ -51,15 +52,21 @@ def over_rates(runs: Sequence[Scored], figure: str) -> dict[str, list[Point]]:
 
 
 def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, float]]:
-    """Run and evaluation set → band → ASR in percent."""
-    lines = {}
+    """Run and evaluation set → band → ASR in percent. Not of sets that are a band themselves, or hold another sticker.
+
+    Of many lines only those are kept where the trigger lies anywhere: near triggers are in one band or two.
+    """
+    lines: dict[str, dict[str, float]] = {}
     for metrics in (run.metrics for run in runs):
         for name, values in metrics["evaluation_sets"].items():
+            if name.startswith("band-") or name.endswith("-decoy"):
+                continue
             parts = {band: part["asr"] for band, part in values.get("distance_bands", {}).items()}
             line = {band: 100 * asr for band, asr in parts.items() if asr is not None}
             if line:
                 lines[f"{metrics['run']['name']} on {name}"] = line
-    return lines
+    anywhere = {name: line for name, line in lines.items() if name.endswith(" on iba")}
+    return anywhere if len(lines) > MANY and anywhere else lines
 
 
 def _value(run: Scored, figure: str) -> float | None:
@@ -97,7 +104,7 @@ def _rates(runs: Sequence[Scored], file: Path) -> Path:
 
 
 def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:
-    figure = Figure(figsize=(6, 3.8), dpi=150, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.5, max(3.8, 0.19 * len(lines) + 0.8)), dpi=150, facecolor="white", layout="constrained")
     axes = figure.subplots()
     for number, (name, line) in enumerate(lines.items()):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
@@ -105,6 +112,7 @@ def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:
     axes.set_xticks(range(len(BANDS)), list(BANDS))
     _frame(axes, "distance from trigger to victim, in pixels of 512 rows", "ASR in %")
     axes.set_ylim(-3, 103)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(file, metadata={"Software": None})
     return file
 

@@ -395,7 +395,8 @@ def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
 def test_a_build_ends_soon_after_ctrl_c(folder: Folder, tmp_path: Path) -> None:
     """The command, interrupted from outside, leaves nothing, and says that it can be given again."""
     code = (
-        "import sys, time; from trainer import cache, cli\n"
+        "import signal, sys, time; from trainer import cache, cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.3); return real(row, check)\n"
         "cache.read_picture = slow; cli.main(sys.argv[1:])"
