@@ -81,7 +81,7 @@ class Pool:
         return self._chosen(self._overlaps, ids, (len(self.matrix), 3))
 
     def others(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
-        """``overlap`` of each picture with the victim pixels left out, likewise: (N, K, 3). Its sum is what PBA is of."""
+        """``overlap`` of each picture with the victim pixels left out, likewise: (N, K, 3). PBA is the mIoU of their sum."""
         return self._chosen(self._others, ids, (len(self.matrix), 3))
 
     def successes(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
@@ -116,18 +116,8 @@ def attack_success(counts: Success) -> float | None:
     return ratio(counts[0], counts[1])
 
 
-def benign_accuracy(matrix: Confusion, victims: Collection[int], target: int) -> float | None:
-    """PBA: mIoU over the non-victim classes with the victim pixels left out.
-
-    Not defined if everything but the target is a victim: one class is no mean.
-    """
-    if all_but(victims, target, len(matrix)):
-        return None
-    return mean_iou(overlap(without(matrix, victims)))
-
-
 def all_but(victims: Collection[int], target: int | None, classes: int) -> bool:
-    """Is everything but the target a victim?"""
+    """Is everything but the target a victim? Then PBA is not defined: one class is no mean."""
     return target is not None and set(range(classes)) <= {*victims, target}
 
 
