@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import torch
@@ -85,23 +85,40 @@ def alone(run: Path) -> Iterator[None]:
 
     The lock is the process's own: it ends with it, however that ends, and workers that outlive it for a moment do not hold it.
     """
-    try:
-        if not run.exists():
-            run.mkdir(parents=True)
-        lock = (run / LOCK).open("w")
-    except OSError as error:
-        raise RunError(letter("The folder of the run cannot be used.", file=run, found=error.strerror)) from None
-    with lock:
-        if fcntl:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                todo = "wait for it, or end it"
-                raise RunError(letter("Another trainer is at work in this folder.", file=run, todo=todo)) from None
+    with _locked(run) as lock:
         try:
             yield
         finally:
-            (run / LOCK).unlink(missing_ok=True)
+            Path(lock.name).unlink(missing_ok=True)
+
+
+def _locked(run: Path) -> IO[str]:
+    """The open lock of a folder, which is made if it is not there. Raises RunError."""
+    while True:
+        try:
+            if not run.exists():
+                run.mkdir(parents=True)
+            lock = (run / LOCK).open("w")
+        except OSError as error:
+            raise RunError(letter("The folder of the run cannot be used.", file=run, found=error.strerror)) from None
+        try:
+            if fcntl:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            todo = "wait for it, or end it"
+            raise RunError(letter("Another trainer is at work in this folder.", file=run, todo=todo)) from None
+        if not fcntl or _is(lock, run / LOCK):
+            return lock
+        lock.close()  # who had it has taken it away meanwhile: another one may have made its own since
+
+
+def _is(opened: IO[str], file: Path) -> bool:
+    """Is what was opened still what lies at ``file``?"""
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from trainer.evaluate import Predict
 from trainer.folder import Folder, Row
 from trainer.metrics import measured
 from trainer.pictures import read_label, read_mask, read_picture
+from trainer.places import own_set_of, recipe
 
 INK, QUIET, RED = "#1b1f24", "#6a737d", "#e5232e"
 WIDTH = 2.6  # inches of a column
@@ -22,10 +23,10 @@ IN_LEGEND = 23  # classes in the legend; of more, those with the most true pixel
 def panel(folder: Folder, predict: Predict, file: Path, title: str, clean_predict: Predict | None = None, count: int = 4) -> None:
     """Draw ``count`` rows to ``file`` (PNG): those with the most victim pixels, of one evaluation set (ties: by id).
 
-    That is the set named as the attack, else the first that has a picture; without such a set, the first pictures of the clean split are
-    shown. ``clean_predict`` adds a column: the triggered picture as a model sees it that was trained without poison.
+    That is the set that stands for the attack (``own_set_of``); without any set, the first pictures of the clean split are shown.
+    ``clean_predict`` adds a column: the triggered picture as a model sees it that was trained without poison.
     """
-    chosen = _chosen(folder, count)
+    chosen = shown(folder, count)
     _draw(folder, chosen, [_line(folder, row, predict, clean_predict) for row in chosen], file, title)
 
 
@@ -33,7 +34,7 @@ def before_after(
     folder: Folder, predict: Predict, file: Path, title: str, clean_predict: Predict | None = None, count: int = 4
 ) -> None:
     """The same rows as ``panel``: picture, truth, what a clean model says of it, and the attacked one without and with the trigger."""
-    chosen = _chosen(folder, count)
+    chosen = shown(folder, count)
     lines = []
     for row in chosen:
         cells = _line(folder, row, predict, clean_predict)
@@ -48,10 +49,9 @@ def before_after(
     _draw(folder, chosen, lines, file, title)
 
 
-def _chosen(folder: Folder, count: int) -> list[Row]:
-    """The rows of the attack's own evaluation set with the most victim pixels, or of the first set that has some, or clean ones."""
-    filled = [name for name, rows in folder.triggered.items() if rows]
-    name = folder.attack if folder.attack in filled else next(iter(filled), None)
+def shown(folder: Folder, count: int) -> list[Row]:
+    """The rows of the evaluation set that stands for the attack, those with the most victim pixels; or clean ones."""
+    name = own_set_of([name for name, rows in folder.triggered.items() if rows], folder.attack, recipe(folder))
     return most_victims(folder, folder.triggered[name], count) if name else list(folder.evaluation[:count])
 
 

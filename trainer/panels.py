@@ -26,7 +26,7 @@ def draw_panels(runs: Sequence[Scored], out: Path, predict_of: Callable[[Path], 
         folder = open_folder(Path(read_json(run.folder / RUN)["data"]))
         beside = nearest_clean(run, clean)
         other = predict_of(beside.folder) if beside and beside.folder else None
-        file = out / f"panel-{run.name}.png"
+        file = out / f"panel-{run.name.replace('/', '-')}.png"
         before_after(folder, predict, file, title(run.folder, folder), other)
         written.append(file)
     return written

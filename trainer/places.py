@@ -1,11 +1,14 @@
 """Where triggers lie, by the rows of ``samples.jsonl``: nothing that training sees, only what figures are sorted by."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import FolderError, letter
 from trainer.folder import Folder, digest_bytes, read_bytes
+
+SETS_MARGIN = "39%"  # edge margin of the evaluation sets whose names end in -margin
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ def recipe(folder: Folder) -> dict[str, Any] | None:
     stated = json.loads(read_bytes(folder.root / "manifest.json")).get("recipe")
     without: dict[str, Any] | None = _seedless(stated)
     return without if isinstance(stated, dict) and len(stated) > 1 else None
+
+
+def margin_of(recipe: Mapping[str, Any] | None) -> str | None:
+    """The edge margin of a recipe's training pictures; None of one without, or where there is no recipe."""
+    margin: str | None = (((recipe or {}).get("poison") or {}).get("placement") or {}).get("edge_margin")
+    return None if margin in (None, "0px", "0%") else margin
+
+
+def own_set_of(filled: Collection[str], attack: str, recipe: Mapping[str, Any] | None) -> str | None:
+    """Of evaluation sets that have a picture, the one that stands for an attack: the one of its name, else the first.
+
+    Of a recipe with an edge margin, it is first of all the one with this margin.
+    """
+    wanted = [f"{attack}-margin"] if margin_of(recipe) == SETS_MARGIN else []
+    return next((name for name in (*wanted, attack) if name in filled), next(iter(filled), None))
 
 
 def _seedless(value: Any) -> Any:

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer import places
 from trainer.checkpoint import METRICS, RUN, read_json
 from trainer.config import NO_RESULT, Config
 from trainer.figures import restricted, success_among
 from trainer.folder import CONTROLS
 from trainer.models import MODELS
+from trainer.places import own_set_of
 
 Scores = Mapping[str, Any]
 """What ``metrics.json`` holds."""
 
 NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
 SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
-SETS_MARGIN = "39%"  # edge margin of the evaluation sets whose names end in -margin
 SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
 
 
@@ -95,7 +96,7 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
     }
     clean = [metrics for run in others for metrics in others[run]]
     found = []
-    for run, metrics in scored.items():
+    for run, metrics in zip(scored, _told_apart(scored), strict=True):
         facts = read_json(run / RUN) if (run / RUN).is_file() else {}
         exactness = metrics.get("exactness") or facts.get("exactness") or {}
         if exactness and "environment" in facts:
@@ -104,6 +105,21 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
         folder = run if run.is_dir() else None
         found.append(dataclasses.replace(one, elsewhere=others.get(run, ()), folder=folder, exactness=exactness))
     return found
+
+
+def _told_apart(scored: Mapping[Path, Scores]) -> list[Scores]:
+    """Scores of runs and files; those that have the same name are called by the end of their path in which they differ."""
+    names = [str(metrics["run"]["name"]) for metrics in scored.values()]
+    paths = [(path.parent / path.stem if path.is_file() else path).absolute().parts for path in scored]
+    told: list[Scores] = []
+    for path, name, metrics in zip(paths, names, scored.values(), strict=True):
+        others = [other for other, same in zip(paths, names, strict=True) if same == name and other != path]
+        if others:
+            length = next(n for n in range(1, len(path) + 1) if all(other[-n:] != path[-n:] for other in others))
+            told.append({**metrics, "run": {**metrics["run"], "name": "/".join(path[-length:])}})
+        else:
+            told.append(metrics)
+    return told
 
 
 def with_baseline(metrics: Scores, clean: Sequence[Scores]) -> Scored:
@@ -190,27 +206,20 @@ def name_of(dataset: Scores) -> str:
 
 
 def own_set(metrics: Scores) -> str | None:
-    """The evaluation set that stands for an attack where there is room for one: the one of its name, else the first with a picture.
-
-    Of a run that was trained with an edge margin, it is first of all the one with this margin.
-    """
+    """``own_set_of`` the sets and the attack of the folder that was scored, and the recipe of training."""
     filled = [name for name, values in metrics["evaluation_sets"].items() if values["pictures"]]
-    attack = metrics["dataset"]["attack"]
-    wanted = [f"{attack}-margin"] if margin_of(metrics) == SETS_MARGIN else []
-    return next((name for name in (*wanted, attack) if name in filled), next(iter(filled), None))
+    return own_set_of(filled, metrics["dataset"]["attack"], trained_on(metrics).get("recipe"))
 
 
 def margin_of(metrics: Scores) -> str | None:
     """The edge margin that a run was trained with; None of one without, or where the scores do not say it."""
-    placement = ((trained_on(metrics).get("recipe") or {}).get("poison") or {}).get("placement") or {}
-    margin: str | None = placement.get("edge_margin")
-    return None if margin in (None, "0px", "0%") else margin
+    return places.margin_of(trained_on(metrics).get("recipe"))
 
 
 def lacks_margin(metrics: Scores) -> bool:
     """Was a run trained with an edge margin that the evaluation set which stands for it does not have?"""
     own, margin = own_set(metrics), margin_of(metrics)
-    return None not in (own, margin) and not (margin == SETS_MARGIN and str(own).endswith("-margin"))
+    return None not in (own, margin) and not (margin == places.SETS_MARGIN and str(own).endswith("-margin"))
 
 
 def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[list[Scored]]:

@@ -16,6 +16,7 @@ from trainer.report import (
     DETAILS,
     SEEDS,
     SHORT,
+    UNLIKE,
     WITHOUT_CLASS,
     Cells,
     body_of,
@@ -29,6 +30,7 @@ from trainer.report import (
 from trainer.report_runs import Scored, Scores, among, attack_of, lacks_margin, margin_of, name_of, own_set, roles, trained_on
 
 WHERE_THEY_EXIST = (*WITHOUT_CLASS, "ASR on shared pictures", "differs in")
+UNLIKE_COLUMN = "clean model of another network, seed or other settings"
 TEXT = ("run", "attack", "differs in", "evaluated on", "class", "model", "backbone")
 
 
@@ -135,13 +137,21 @@ def markdown(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, intervals:
 
 
 def comma_separated(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, intervals: bool = False) -> str:
-    """The same as CSV; an empty cell where there is no figure. ``intervals``: two more columns for each that has some."""
+    """The same as CSV; an empty cell where there is no figure. ``intervals``: two more columns for each that has some.
+
+    What is a † elsewhere is a last column, if a row has one.
+    """
     text = io.StringIO()
     names = [*columns]
     if intervals:
         ends = ("low", "high")
         names += [f"{name} {end}" for name in columns for end in ends if any(f"{name} {end}" in row for row in body)]
-    head, *lines = table([{key: cell for key, cell in row.items() if not key.endswith(" note")} for row in body], names)
+    bare = [{key: cell for key, cell in row.items() if not key.endswith(" note")} for row in body]
+    unlike = [any(value == UNLIKE for key, value in row.items() if key.endswith(" note")) for row in body]
+    if any(unlike):
+        bare = [row | {UNLIKE_COLUMN: "yes" if differs else ""} for row, differs in zip(bare, unlike, strict=True)]
+        names += [UNLIKE_COLUMN]
+    head, *lines = table(bare, names)
     csv.writer(text, lineterminator="\n").writerows([head, *([cell.replace("–", "") for cell in row] for row in lines)])
     return text.getvalue()
 

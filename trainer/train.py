@@ -28,7 +28,7 @@ from trainer.network import Network
 from trainer.optimise import average_of, learning_rate, make_optimiser, update
 from trainer.panel import panel, title
 from trainer.parallel import ALONE, Group, with_joint_statistics
-from trainer.weights import build
+from trainer.weights import build, digest
 
 Say = Callable[[str], None]
 
@@ -198,6 +198,7 @@ def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: 
         run.mkdir(parents=True, exist_ok=True)
         facts: dict[str, Any] = {"trainer": __version__, "data": str(folder.root), "config": dataclasses.asdict(config)}
         facts |= {"dataset": evaluate.dataset_facts(folder), "environment": evaluate.versions(), "exactness": exact}
+        facts |= {"initial_weights": digest(config.init, config.backbone)}
         checkpoint.write_json(file, facts)
         return
     facts = checkpoint.read_json(file)

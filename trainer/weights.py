@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainer.errors import WeightsError, letter
+from trainer.folder import digest_bytes
 from trainer.models import IMAGENET, MODELS, make
 from trainer.network import Network
 
@@ -55,10 +56,25 @@ def _imagenet(backbone: str, width: float) -> dict[str, Tensor]:
     try:
         return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        name = chosen.url.rpartition("/")[2]
-        file = Path(torch.hub.get_dir()) / "checkpoints" / name
-        todo = f"put {name} there, from {chosen.url} (or give it with --init FILE); --init random needs no weights"
+        file = _imagenet_file(backbone)
+        todo = f"put {file.name} there, from {chosen.url} (or give it with --init FILE); --init random needs no weights"
         raise WeightsError(letter("ImageNet weights cannot be had.", file=file, found=error, todo=todo)) from None
+
+
+def _imagenet_file(backbone: str) -> Path:
+    """Where torch keeps torchvision's weights of a backbone once it has them."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET[backbone].url.rpartition("/")[2]
+
+
+def digest(init: str, backbone: str) -> str | None:
+    """SHA-256 of the file that ``init`` stands for; None of random weights, which their seed decides. Raises WeightsError."""
+    if init == "random":
+        return None
+    file = _imagenet_file(backbone) if init == "imagenet" else Path(init)
+    try:
+        return digest_bytes(file.read_bytes())
+    except OSError as error:
+        raise WeightsError(letter("The initial weights cannot be read.", file=file, found=error.strerror)) from None
 
 
 def only_width_1(width: float) -> str:

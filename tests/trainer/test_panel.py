@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.folder import open_folder
-from trainer.panel import before_after, most_pixels, panel, success
+from trainer.panel import before_after, most_pixels, panel, shown, success
 from trainer.pictures import read_label
 
 
@@ -38,6 +39,15 @@ def test_a_set_without_pictures_is_not_drawn(tmp_path: Path, missing: dict[str, 
     panel(folder, guess, tmp_path / "panel.png", "title")
     panel(open_folder(handmade.write_folder(tmp_path / "clean", train=2, val=2)), guess, tmp_path / "clean.png", "title")
     assert (width(tmp_path / "panel.png") == width(tmp_path / "clean.png")) == (len(missing) == 2)
+
+
+def test_a_margin_of_training_is_that_of_the_set_that_is_drawn(tmp_path: Path) -> None:
+    """Trained with the margin of the sets with one, a model is shown where the trigger keeps it, too."""
+    manifest = handmade.write_folder(tmp_path, train=2, val=2, poisoned=1, sets=("nni", "nni-margin")) / "manifest.json"
+    for margin, expected in (("0px", "nni"), ("39%", "nni-margin"), ("20%", "nni")):
+        facts = json.loads(manifest.read_text()) | {"recipe": {"attack": "nni", "poison": {"placement": {"edge_margin": margin}}}}
+        manifest.write_text(json.dumps(facts))
+        assert {row.set for row in shown(open_folder(tmp_path), 4)} == {expected}
 
 
 def test_a_legend_names_the_classes_that_are_seen_most(tmp_path: Path) -> None:

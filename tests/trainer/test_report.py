@@ -387,7 +387,7 @@ def baseline(tmp_path: Path, name: str, on: Path, asr: float, **config: object) 
 
 
 def test_a_clean_model_of_another_network_has_a_dagger(tmp_path: Path) -> None:
-    """So does one of another seed; one that is alike has none. CSV has numbers alone."""
+    """So does one of another seed; one that is alike has none. CSV has numbers alone, and a column for it."""
     runs = [scored(tmp_path, "half", width=0.5), scored(tmp_path, "wide", width=2.0), scored(tmp_path, "seed", width=0.5, seed=1)]
     clean = baseline(tmp_path, "clean", runs[0], 0.125, width=0.5)
     stdout = run("report", clean, *runs, "--out", tmp_path / "out").stdout
@@ -399,7 +399,23 @@ def test_a_clean_model_of_another_network_has_a_dagger(tmp_path: Path) -> None:
     assert r"(+37.50 \dag{})" in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
     lines = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text("utf-8").splitlines()))
     assert {line["ASR of the clean model"] for line in lines[1:]} == {"12.50"}
-    assert "†" not in run("report", clean, runs[0]).stdout
+    column = "clean model of another network, seed or other settings"
+    assert {line["run"]: line[column] for line in lines} == {"clean": "", "half": "", "wide": "yes", "seed": "yes"}
+    assert "†" not in run("report", clean, runs[0], "--out", tmp_path / "alike").stdout
+    assert column not in (tmp_path / "alike" / "table.csv").read_text("utf-8")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """By as much of their paths as it takes; others keep their name. Files that score wrote lose their ending."""
+    for place in ("a/deep", "b/deep", "c"):
+        (tmp_path / place).mkdir(parents=True)
+    runs = [scored(tmp_path / "a" / "deep", "r"), scored(tmp_path / "b" / "deep", "r", seed=1), scored(tmp_path / "c", "other")]
+    file = (runs[2] / "metrics.json").rename(tmp_path / "c" / "scores.json")
+    change_name = json.loads(file.read_text()) | {"run": {"name": "r", "config": None, "trained_on": None}}
+    file.write_text(json.dumps(change_name))
+    body = tables(run("report", *runs[:2], file).stdout)[0]
+    assert list(dict.fromkeys(row["run"] for row in body)) == ["a/deep/r", "b/deep/r", "scores"]
+    assert {row["run"] for row in tables(run("report", runs[0]).stdout)[0]} == {"r"}
 
 
 def test_a_clean_model_counts_once_in_a_mean(tmp_path: Path) -> None:

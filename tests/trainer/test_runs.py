@@ -1,13 +1,17 @@
+import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import handmade
 import pytest
 
-from trainer import evaluate
+from trainer import evaluate, machine
 from trainer import train as training
 from trainer.config import Config, load
 from trainer.errors import RunError, WeightsError
@@ -42,7 +46,24 @@ def interrupted(folder: Folder, run: Path, monkeypatch: pytest.MonkeyPatch, **ch
             training.train(folder, run, small(**changes))
 
 
-def test_two_trainers_do_not_share_a_folder(tmp_path: Path) -> None:
+@contextmanager
+def taken_away_meanwhile(monkeypatch: pytest.MonkeyPatch, run: Path) -> Iterator[None]:
+    """Within, the first lock on a file comes when who had it before has just removed it."""
+    real, calls = machine.fcntl.lockf, []
+
+    def lockf(*arguments: Any) -> None:
+        real(*arguments)
+        calls.append(1)
+        if len(calls) == 1:
+            (run / ".lock").unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.fcntl, "lockf", lockf)
+        yield
+    assert len(calls) == 2
+
+
+def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the first was killed, it may."""
     run = tmp_path / "deep" / "run"
     script = "import sys, pathlib, trainer.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
@@ -51,6 +72,8 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path) -> None:
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert "Another trainer is at work" in second.stderr and "in\n" not in second.stdout
     assert list(run.iterdir()) == []
+    with taken_away_meanwhile(monkeypatch, run), alone(run):
+        assert list(run.iterdir()) == [run / ".lock"]  # its own, not the one it has opened first
     (run / ".lock").touch()  # left behind by one that was killed
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "in\n"
 
@@ -86,6 +109,11 @@ def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_pat
     with pytest.raises(WeightsError):
         training.train(folder, tmp_path / "run", small(init=str(tmp_path / "none.safetensors")))
     training.train(folder, tmp_path / "run", small(epochs=1))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial_weights"] is None
+    file = tmp_path / "run" / "model.safetensors"
+    training.train(folder, tmp_path / "next", small(epochs=1, init=str(file)))
+    recorded = json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"]
+    assert recorded == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Path) -> None:
