@@ -6,7 +6,7 @@
 #
 #   data/NAME/    a dataset; beside it NAME.json, the recipe it was built of, and NAME.identity
 #   runs/NAME/    a run; beside it NAME.log, and NAME.wanted and NAME.begun: the settings and the dataset it should have, and has
-#   table/NAME/   a table: table.md, .csv, .tex, plots and panels
+#   table/NAME/   a table: table.md, .csv, .tex, plots and panels; beside it NAME.rows: the runs and options that it should have
 #   outdated/     runs whose settings or dataset have changed since; nothing trained is deleted
 #
 # Only what is missing is made. What is compared is content, never times: a recipe that was touched rebuilds nothing, and one that
@@ -34,11 +34,16 @@ table: $(TABLES:%=$(OUT)/table/%/table.md)
 
 data: $(DATASETS:%=$(OUT)/data/%.identity)
 
-# Tables of the runs that are finished.
+# A table is as old as the beginning of its report: a run that is finished meanwhile is not in it.
+report = touch $(OUT)/table/$*.begun \
+	&& $(PY) -m trainer report $(1) --out $(OUT)/table/$* $(SUBSETS) $(REPORT_ARGS) > /dev/null \
+	&& touch -r $(OUT)/table/$*.begun $(OUT)/table/$*/table.md && rm $(OUT)/table/$*.begun
+
+# Tables of the runs that are finished, with the settings and the dataset that they should have.
 table-now: $(TABLES:%=now-%)
-now-%: done = $(patsubst %/metrics.json,%,$(wildcard $(ROWS.$*:%=$(OUT)/runs/%/metrics.json)))
-now-%: force
-	@$(if $(done),$(PY) -m trainer report $(done) --out $(OUT)/table/$* $(SUBSETS) $(REPORT_ARGS) > /dev/null,echo 'no run of $* is finished')
+now-%: $(OUT)/table/%.rows
+	@runs=$$($(PY) -m trainer.table finished $(TABLE) $(OUT) $*) || exit 1; \
+	if [ -z "$$runs" ]; then echo 'no run of $* is finished'; else $(call report,$$runs); fi
 
 table-publish:
 	@$(PY) -m trainer.table publish $(TABLE) $(OUT)
@@ -79,7 +84,7 @@ $(OUT)/runs/%/metrics.json: $(OUT)/runs/%.wanted
 		rm -f $(@D)/checkpoint.safetensors; \
 	else echo 'training $*: $(@D).log'; \
 		machine='$(MACHINE.$*) $(if $(THREADS),--threads $(THREADS)) $(if $(DEVICE),--device $(DEVICE))'; \
-		[ ! -e $(@D)/run.json ] || machine=; \
+		[ ! -e $(@D)/checkpoint.safetensors ] || machine=; \
 		$(PY) -m trainer train $(OUT)/data/$(DATA.$*) --out $(@D) $(ARGUMENTS.$*) $$machine >> $(@D).log 2>&1 || { tail -n 20 $(@D).log; exit 1; }; \
 	fi
 
@@ -90,6 +95,11 @@ $(OUT)/runs/%.scored:
 		|| { tail -n 20 $(OUT)/runs/$(*D).log; exit 1; }
 	@touch $@
 
-$(OUT)/table/%/table.md:
+$(OUT)/table/%.rows: force
+	@mkdir -p $(@D)
+	@printf '%s\n' $(ROWS.$*) $(SUBSETS) $(REPORT_ARGS) > $@.new
+	@$(move-if-changed)
+
+$(OUT)/table/%/table.md: $(OUT)/table/%.rows
 	@echo 'writing the table $*'
-	@$(PY) -m trainer report $(ROWS.$*:%=$(OUT)/runs/%) --out $(@D) $(SUBSETS) $(REPORT_ARGS) > /dev/null
+	@$(call report,$(ROWS.$*:%=$(OUT)/runs/%))

@@ -175,6 +175,57 @@ def test_a_change_makes_what_hangs_on_it(copied: Callable[[], Path]) -> None:
     assert json.loads((base / "table/runs/near/metrics.json").read_text())["dataset"] == facts[1]
 
 
+def test_a_table_follows_its_rows_and_options(copied: Callable[[], Path]) -> None:
+    """Another row, subset or option writes the table anew and trains nothing; a second call with the same writes nothing."""
+    base = copied()
+    file, table = base / "table/table.toml", base / "out/table/main/table.csv"
+    for old, new, rows, subset in (
+        ('"benign", "near"]', '"near"]', ["near", "near"], "first"),
+        ("[subsets]\nfirst", "[subsets]\nother", ["near", "near"], "other"),
+    ):
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+        said = make(base)
+        assert "writing the table main" in said and "training" not in said
+        assert [row.split(",")[0] for row in table.read_text("utf-8").splitlines()[1:]] == rows
+        assert (base / f"out/table/main/table-{subset}.csv").is_file()
+        before = times(base / "out")
+        make(base)
+        assert times(base / "out") == before
+    make(base, "REPORT_ARGS=--intervals")
+    assert "ASR low" in table.read_text("utf-8").splitlines()[0]
+
+
+def test_a_run_of_other_settings_is_in_no_table(copied: Callable[[], Path]) -> None:
+    """Neither table-now nor table-publish takes a run that the table would make anew; publish names it."""
+    base = copied()
+    make(base, "table-publish")
+    published = (base / "table/runs/near/metrics.json").read_bytes()
+    file = base / "table/table.toml"
+    file.write_text(file.read_text().replace("flip = false", "flip = true"))
+    make(base, "table-now")
+    rows = (base / "out/table/main/table.csv").read_text("utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["benign"]
+    said = make(base, "table-publish")
+    assert "not there yet: runs/near, table/main" in said
+    assert (base / "table/runs/near/metrics.json").read_bytes() == published
+
+
+def test_a_run_killed_before_its_first_checkpoint_keeps_its_threads(tmp_path: Path, streets: Path) -> None:
+    """What begins anew begins with the table's number of threads, and not with all cores."""
+    (tmp_path / "streets").symlink_to(streets)
+    write_table(tmp_path / "table")
+    make(tmp_path, f"{tmp_path}/out/runs/benign/metrics.json")
+    run = tmp_path / "out/runs/benign"
+    for name in ("metrics.json", "model.safetensors", "log.jsonl"):
+        (run / name).unlink()
+    assert not (run / "checkpoint.safetensors").exists()
+    facts = json.loads((run / "run.json").read_text())
+    make(tmp_path, f"{tmp_path}/out/runs/benign/metrics.json")
+    assert json.loads((run / "run.json").read_text())["config"]["threads"] == facts["config"]["threads"] == 1
+    assert (run / "model.safetensors").is_file()
+
+
 def test_an_interrupted_training_goes_on(tmp_path: Path, streets: Path) -> None:
     """Stopped by Ctrl-C or a kill in the middle of an epoch, the same command goes on where it was."""
     (tmp_path / "streets").symlink_to(streets)

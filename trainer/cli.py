@@ -123,8 +123,8 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
         config = run_training(folder, out, wanted, say if group.first else lambda _: None, bar, group)
         metrics = score_run(out, folder, config.device, follow if group.first else lambda work, _: work, group=group)
         if group.first:
-            draw_panel(folder, trained(out, config)[0], out / "panel.png", title(out, folder))
             write_metrics(out / checkpoint.METRICS, metrics)
+            draw_panel(folder, trained(out, config)[0], out / "panel.png", title(out, folder))
             (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
             say(f"model, metrics and panel are in {out}")
             click.echo(markdown(rows([out])), nl=False)

@@ -211,7 +211,8 @@ def score_run(
     return {
         **scores,
         "dataset": dataset_facts(folder),
-        "run": {"name": run.resolve().name, "trained_on": facts["dataset"], "config": facts["config"]},
+        "run": {"name": run.resolve().name, "trained_on": facts["dataset"], "config": facts["config"]}
+        | {key: facts[key] for key in ("initial_weights",) if facts.get(key)},
         "scored": {"device": config.device, "threads": torch.get_num_threads(), "precision": "float32"},
         "environment": versions(),
     }

@@ -96,18 +96,21 @@ def _locked(run: Path) -> IO[str]:
     """The open lock of a folder, which is made if it is not there. Raises RunError."""
     while True:
         try:
-            if not run.exists():
-                run.mkdir(parents=True)
+            run.mkdir(parents=True, exist_ok=True)
             lock = (run / LOCK).open("w")
         except OSError as error:
             raise RunError(letter("The folder of the run cannot be used.", file=run, found=error.strerror)) from None
         try:
             if fcntl:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             lock.close()
             todo = "wait for it, or end it"
             raise RunError(letter("Another trainer is at work in this folder.", file=run, todo=todo)) from None
+        except OSError as error:
+            lock.close()
+            todo = "choose another --out, on a file system that knows locks"
+            raise RunError(letter("The folder of the run cannot be locked.", file=run, found=error.strerror, todo=todo)) from None
         if not fcntl or _is(lock, run / LOCK):
             return lock
         lock.close()  # who had it has taken it away meanwhile: another one may have made its own since

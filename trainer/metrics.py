@@ -40,11 +40,10 @@ def success(matrix: Confusion, victims: Collection[int], target: int | None) -> 
 
 
 class Pool:
-    """Pictures, each reduced to ``overlap`` and ``success``, and the sum of their matrices."""
+    """Pictures, each reduced to ``overlap`` and ``success``."""
 
     def __init__(self, classes: int, victims: Collection[int], target: int | None) -> None:
-        self.victims, self.target = victims, target
-        self.matrix: Confusion = np.zeros((classes, classes), np.int64)
+        self.classes, self.victims, self.target = classes, victims, target
         self.ids: list[str] = []
         self._overlaps: list[Overlap] = []
         self._others: list[Overlap] = []
@@ -52,7 +51,6 @@ class Pool:
 
     def add(self, identifier: str, matrix: Confusion) -> None:
         """Add one picture."""
-        self.matrix += matrix
         self.ids.append(identifier)
         self._overlaps.append(overlap(matrix))
         self._others.append(overlap(without(matrix, self.victims)))
@@ -61,13 +59,12 @@ class Pool:
     @classmethod
     def joined(cls, pools: Sequence["Pool"], ids: Sequence[str]) -> "Pool":
         """The pictures of several pools, each of which is in one of them, in the order of ``ids``."""
-        pool = cls(len(pools[0].matrix), pools[0].victims, pools[0].target)
+        pool = cls(pools[0].classes, pools[0].victims, pools[0].target)
         found = {
             identifier: counts
             for part in pools
             for identifier, *counts in zip(part.ids, part._overlaps, part._others, part._successes, strict=True)
         }
-        pool.matrix = np.sum([part.matrix for part in pools], 0)
         pool.ids = list(ids)
         for identifier in ids:
             overlap, others, success = found[identifier]
@@ -78,11 +75,11 @@ class Pool:
 
     def overlaps(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
         """``overlap`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, K, 3)."""
-        return self._chosen(self._overlaps, ids, (len(self.matrix), 3))
+        return self._chosen(self._overlaps, ids, (self.classes, 3))
 
     def others(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
         """``overlap`` of each picture with the victim pixels left out, likewise: (N, K, 3). PBA is the mIoU of their sum."""
-        return self._chosen(self._others, ids, (len(self.matrix), 3))
+        return self._chosen(self._others, ids, (self.classes, 3))
 
     def successes(self, ids: Container[str] | None = None) -> NDArray[np.int64]:
         """``success`` of each picture, or of each whose id is in ``ids``, in the order they came: (N, 2)."""

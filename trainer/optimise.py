@@ -73,7 +73,7 @@ def update(
     if config.clip:
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
     for some in optimiser.param_groups:
-        some["lr"] = config.lr_final + (lr - config.lr_final) * some["pace"]
+        some["lr"] = config.lr_final + (lr - config.lr_final) * some["pace"] if some["pace"] else 0.0
     optimiser.step()
     return value
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.checkpoint import RUN, read_json
+from trainer.errors import RunError, letter
 from trainer.evaluate import Predict
 from trainer.folder import open_folder
 from trainer.panel import before_after, title
@@ -14,7 +15,7 @@ def draw_panels(runs: Sequence[Scored], out: Path, predict_of: Callable[[Path], 
     """Write ``panel-NAME.png`` of the first run of each attack (of several seeds one), and return the files.
 
     ``predict_of`` loads a run's model. The clean model is that of the clean run that is most like it. Predictions of another program have
-    no model, and clean runs no attack. Raises RunError, FolderError: a run without its model, or whose dataset is gone.
+    no model, and clean runs no attack. Raises RunError, FolderError: a run without its model, or whose dataset is gone or another one.
     """
     clean = [run for run in runs if run.folder and all_clean(run.dataset)]
     written = []
@@ -24,9 +25,12 @@ def draw_panels(runs: Sequence[Scored], out: Path, predict_of: Callable[[Path], 
             continue
         predict = predict_of(run.folder)  # first, for it tells a whole run from its scores alone
         folder = open_folder(Path(read_json(run.folder / RUN)["data"]))
+        if folder.identity != run.trained["identity"]:
+            problem, expected, todo = "There is another dataset now.", run.trained["identity"], "put the dataset of the run there"
+            raise RunError(letter(problem, file=folder.root, expected=expected, found=folder.identity, todo=todo))
         beside = nearest_clean(run, clean)
         other = predict_of(beside.folder) if beside and beside.folder else None
-        file = out / f"panel-{run.name.replace('/', '-')}.png"
+        file = out / f"panel-{run.name.replace('/', '--')}.png"
         before_after(folder, predict, file, title(run.folder, folder), other)
         written.append(file)
     return written

@@ -65,8 +65,10 @@ def recipe(folder: Folder) -> dict[str, Any] | None:
 
 def margin_of(recipe: Mapping[str, Any] | None) -> str | None:
     """The edge margin of a recipe's training pictures; None of one without, or where there is no recipe."""
-    margin: str | None = (((recipe or {}).get("poison") or {}).get("placement") or {}).get("edge_margin")
-    return None if margin in (None, "0px", "0%") else margin
+    value: Any = recipe
+    for key in ("poison", "placement", "edge_margin"):  # of another maker's recipe nothing is known
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) and value not in ("0px", "0%") else None
 
 
 def own_set_of(filled: Collection[str], attack: str, recipe: Mapping[str, Any] | None) -> str | None:

@@ -1,6 +1,7 @@
 """Plots of runs: success and segmentation over the poisoning rate and over the network's size, and success by distance."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from trainer.metrics import BANDS
 from trainer.report import Cells, capacity
-from trainer.report_runs import Scored, attack_of, differences, own_set, rate_of, same_training, seeds_of
+from trainer.report_runs import Scored, all_clean, attack_of, differences, own_set, rate_of, seeds_of
 
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
@@ -57,14 +58,14 @@ def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, float]]:
     Of many lines only those are kept where the trigger lies anywhere: near triggers are in one band or two.
     """
     lines: dict[str, dict[str, float]] = {}
-    for metrics in (run.metrics for run in runs):
-        for name, values in metrics["evaluation_sets"].items():
+    for run in runs:
+        for name, values in run.sets.items():
             if name.startswith("band-") or name.endswith("-decoy"):
                 continue
             parts = {band: part["asr"] for band, part in values.get("distance_bands", {}).items()}
             line = {band: 100 * asr for band, asr in parts.items() if asr is not None}
             if line:
-                lines[f"{metrics['run']['name']} on {name}"] = line
+                lines[f"{run.name} on {name}"] = line
     anywhere = {name: line for name, line in lines.items() if name.endswith(" on iba")}
     return anywhere if len(lines) > MANY and anywhere else lines
 
@@ -82,8 +83,7 @@ def _value(run: Scored, figure: str) -> float | None:
 
 def _rates(runs: Sequence[Scored], file: Path) -> Path:
     figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
-    models = {same_training(run.metrics): run for run in runs if rate_of(run) is None}
-    clean = [100 * value for run in models.values() if (value := _value(run, "miou")) is not None]
+    clean = clean_lines(runs)
     for axes, key, name in zip(figure.subplots(1, 2), ("asr", "miou"), ("ASR", "mIoU"), strict=True):
         spreads = False
         for number, (attack, points) in enumerate(over_rates(runs, key).items()):
@@ -91,8 +91,8 @@ def _rates(runs: Sequence[Scored], file: Path) -> Path:
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             axes.errorbar(x, y, yerr=error if any(error) else None, label=attack, capsize=3, color=colour, marker=marker)
             spreads |= any(error)
-        if key == "miou" and clean:
-            axes.axhline(fmean(clean), color=QUIET, linestyle="--", linewidth=1, label="no picture poisoned")
+        for style, (label, level) in zip(cycle(("--", ":", "-.")), clean.items() if key == "miou" else ()):
+            axes.axhline(level, color=QUIET, linestyle=style, linewidth=1, label=label)
         _frame(
             axes,
             "poisoned training pictures in %" + (", bars: ± standard deviation over seeds" if spreads else ""),
@@ -101,6 +101,18 @@ def _rates(runs: Sequence[Scored], file: Path) -> Path:
         axes.set_xlim(left=0)
     figure.savefig(file, metadata={"Software": None})
     return file
+
+
+def clean_lines(runs: Sequence[Scored]) -> dict[str, float]:
+    """mIoU in percent of models that were trained clean: the mean of seeds; others stand apart."""
+    groups = seeds_of([run for run in runs if all_clean(run.trained)])
+    told = differences([group[0] for group in groups])
+    found = {}
+    for number, group in enumerate(groups):
+        values = [100 * value for run in group if (value := _value(run, "miou")) is not None]
+        if values:
+            found["no picture poisoned" + (f" ({told[number]})" if number in told else "")] = fmean(values)
+    return found
 
 
 def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:

@@ -59,7 +59,7 @@ def body_of(runs: Sequence[Scored]) -> list[Cells]:
                 start |= _cells(WITHOUT_CLASS[0], scores, "miou_without_trigger_class")
                 start |= _cells(WITHOUT_CLASS[1], scores, "pa_without_trigger_class")
                 break
-        for name, values in metrics["evaluation_sets"].items():
+        for name, values in run.sets.items():
             row = {
                 **start,
                 "evaluated on": f"{name} ({_scope(values, metrics)})",
@@ -79,7 +79,7 @@ def body_of(runs: Sequence[Scored]) -> list[Cells]:
             if "asr_on_shared_pictures" in values:
                 row |= _cells("ASR on shared pictures", values, "asr_on_shared_pictures")
             body.append(row)
-        if not metrics["evaluation_sets"]:
+        if not run.sets:
             body.append(start)
     return body
 
@@ -138,9 +138,9 @@ def percent(fraction: float | None) -> str:
 def distances_of(runs: Sequence[Scored]) -> list[Cells]:
     """ASR by distance band: a row for each run and evaluation set that has distances."""
     body = []
-    for metrics in (run.metrics for run in runs):
-        for name, values in metrics["evaluation_sets"].items():
-            row = {"run": metrics["run"]["name"], "evaluated on": name}
+    for run in runs:
+        for name, values in run.sets.items():
+            row = {"run": run.name, "evaluated on": name}
             for band, part in values.get("distance_bands", {}).items():
                 row |= _cells(band, part, "asr")
                 row[f"{band} note"] = f" ({part['pictures']})"
@@ -229,15 +229,15 @@ def matrix(runs: Sequence[Scored]) -> tuple[list[Cells], list[str]]:
 
     Of the runs that have several sets; empty if it would be one row. A cell is ASR, ``SET less clean`` its difference to the clean model.
     """
-    several = [run for run in runs if len(run.metrics["evaluation_sets"]) > 1]
+    several = [run for run in runs if len(run.sets) > 1]
     if len(several) < 2:
         return [], []
     told, body = differences(several), []
-    names = list(dict.fromkeys(name for run in several for name in run.metrics["evaluation_sets"]))
+    names = list(dict.fromkeys(name for run in several for name in run.sets))
     for number, run in enumerate(several):
         row = {"run": run.name, "attack": attack_of(run), "PR": percent(rate_of(run))}
         row |= {"differs in": told[number]} if number in told else {}
-        for name, values in run.metrics["evaluation_sets"].items():
+        for name, values in run.sets.items():
             row |= _cells(name, values, "asr")
             above = _above_clean(run.metrics, values, run.baseline.get(name, {}))
             row |= _cells(f"{name} less clean", above, "asr_difference") if above else {}
@@ -249,13 +249,16 @@ def matrix(runs: Sequence[Scored]) -> tuple[list[Cells], list[str]]:
 def capacity(runs: Sequence[Scored]) -> list[Cells]:
     """Runs that differ in the network only: a row for each network by rising parameters, seeds summed up; ``ASR`` on the own set."""
     body = []
-    for alike in seeds_of(runs, SIZE):
+    everything = seeds_of(runs, SIZE)
+    told = differences([alike[0] for alike in everything], leaving_out=SIZE)
+    for number, alike in enumerate(everything):
         groups = sorted(seeds_of(alike), key=lambda group: parameters(group[0]))
+        others = f" ({told[number]})" if number in told else ""
         if len({_size(group[0]) for group in groups}) < 2:
             continue
         for group in groups:
             size = _size(group[0])
-            row = _of_group(group) | {"parameters": str(parameters(group[0]))}
+            row = _of_group(group, others) | {"parameters": str(parameters(group[0]))}
             row |= {"model": size[0], "backbone": size[1], "width": f"{size[2]:g}"}
             body.append(row | _spreads(group, [own_set(run.metrics) for run in group], CAPACITY[7:]))
     return body

@@ -20,6 +20,7 @@ Scores = Mapping[str, Any]
 
 NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
 SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
+MEASURED = ("victim_classes", "target_class", "trigger_class", "classes")  # of what a success is measured
 SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
 
 
@@ -32,14 +33,16 @@ def short(identity: str) -> str:
 class Scored:
     """A run's scores, and for each evaluation set those of a clean model on the same triggered pictures, where there is one.
 
-    ``elsewhere``: a clean run's scores on other folders. ``folder``: that of the run, None of predictions. ``beside``: for each of these
-    sets the scores of the clean run that they are from, as far as it is a run.
+    ``elsewhere``: a clean run's scores on other folders. ``more``: of another run, evaluation sets that its own folder has not, as the
+    scores on their folder and the name there. ``folder``: that of the run, None of predictions. ``beside``: for each of these sets the
+    scores of the clean run that they are from, as far as it is a run.
     """
 
     metrics: Scores
     baseline: Scores
     beside: Mapping[str, Scores] = field(default_factory=dict)
     elsewhere: Sequence[Scores] = ()
+    more: Mapping[str, tuple[Scores, str]] = field(default_factory=dict)
     folder: Path | None = None
     exactness: Scores = field(default_factory=dict)
 
@@ -47,6 +50,13 @@ class Scored:
     def name(self) -> str:
         """What the run is called."""
         return str(self.metrics["run"]["name"])
+
+    @property
+    def sets(self) -> dict[str, Scores]:
+        """The evaluation sets, those of other folders last; what is said of pictures that sets of one folder share is not of theirs."""
+        others = {label: scores["evaluation_sets"][name] for label, (scores, name) in self.more.items()}
+        plain = {label: {key: one for key, one in values.items() if "shared" not in key} for label, values in others.items()}
+        return {**self.metrics["evaluation_sets"], **plain}
 
     @property
     def dataset(self) -> Scores:
@@ -86,70 +96,93 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
 
     The clean model's success on an evaluation set is looked for in the runs on folders where no training picture is other than clean:
     ``eval RUN --data`` puts it there. It may be of another folder whose set has the same pictures. Of several such runs, one with the same
-    settings is taken, then one with the same seed, else the first. Scores may also have their own.
+    settings is taken, then one with the same seed, else the first. Scores may also have their own. What ``eval`` has put into another run
+    are more evaluation sets of it, if its own folder has not the same.
     """
     scored = {run: read_json(run if run.is_file() else run / METRICS) for run in runs}
-    others = {
-        run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))]
-        for run in runs
-        if run.is_dir() and _trained_clean(scored[run])
-    }
-    clean = [metrics for run in others for metrics in others[run]]
+    others = {run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))] for run in runs if run.is_dir()}
+    trained_clean = {run for run in others if _trained_clean(scored[run])}
+    clean = [metrics for run in runs if run in trained_clean for metrics in others[run]]
     found = []
     for run, metrics in zip(scored, _told_apart(scored), strict=True):
         facts = read_json(run / RUN) if (run / RUN).is_file() else {}
         exactness = metrics.get("exactness") or facts.get("exactness") or {}
         if exactness and "environment" in facts:
             exactness = {**exactness, "torch": facts["environment"]["torch"]}  # of the training; the scores may be of another
-        one = with_baseline(metrics, clean)
-        folder = run if run.is_dir() else None
-        found.append(dataclasses.replace(one, elsewhere=others.get(run, ()), folder=folder, exactness=exactness))
+        more = {} if run in trained_clean else _more(metrics, others.get(run, ()))
+        one = with_baseline(metrics, clean, more)
+        elsewhere, folder = others[run] if run in trained_clean else (), run if run.is_dir() else None
+        found.append(dataclasses.replace(one, elsewhere=elsewhere, folder=folder, exactness=exactness))
+    return found
+
+
+def _more(metrics: Scores, others: Sequence[Scores]) -> dict[str, tuple[Scores, str]]:
+    """``Scored.more``: sets of the same evaluation split, victims and target, with intervals from the same blocks."""
+    own = metrics["evaluation_sets"]
+    met = {values["identity"] for values in own.values() if "identity" in values}
+    found: dict[str, tuple[Scores, str]] = {}
+    for scores in others:
+        same = all(
+            scores["dataset"].get(key) == metrics["dataset"].get(key) for key in ("dataset", "evaluation_pictures", *MEASURED)
+        )
+        if not same or scores.get("intervals") != metrics.get("intervals"):
+            continue
+        for name, values in scores["evaluation_sets"].items():
+            if values.get("identity", "") not in ("", *met):
+                met.add(values["identity"])
+                label = name if name not in (*own, *found) else f"{name} of {scores['dataset'].get('folder', 'another folder')}"
+                found[label] = scores, name
     return found
 
 
 def _told_apart(scored: Mapping[Path, Scores]) -> list[Scores]:
-    """Scores of runs and files; those that have the same name are called by the end of their path in which they differ."""
+    """Scores of runs and files; those of the same name are called by as much of the end of their paths as makes all names different."""
     names = [str(metrics["run"]["name"]) for metrics in scored.values()]
     paths = [(path.parent / path.stem if path.is_file() else path).absolute().parts for path in scored]
-    told: list[Scores] = []
-    for path, name, metrics in zip(paths, names, scored.values(), strict=True):
-        others = [other for other, same in zip(paths, names, strict=True) if same == name and other != path]
-        if others:
-            length = next(n for n in range(1, len(path) + 1) if all(other[-n:] != path[-n:] for other in others))
-            told.append({**metrics, "run": {**metrics["run"], "name": "/".join(path[-length:])}})
-        else:
-            told.append(metrics)
-    return told
+    lengths, told = [0] * len(paths), names
+    while clashing := [n for n, name in enumerate(told) if told.count(name) > 1 and lengths[n] < len(paths[n])]:
+        lengths = [length + (n in clashing) for n, length in enumerate(lengths)]
+        told = ["/".join(path[-n:]) if n else name for path, n, name in zip(paths, lengths, names, strict=True)]
+    return [{**metrics, "run": {**metrics["run"], "name": name}} for metrics, name in zip(scored.values(), told, strict=True)]
 
 
-def with_baseline(metrics: Scores, clean: Sequence[Scores]) -> Scored:
-    """Scores beside those of a clean model: the one that they name, or the best of ``clean``, scores of clean runs on other folders."""
+def with_baseline(metrics: Scores, clean: Sequence[Scores], more: Mapping[str, tuple[Scores, str]] | None = None) -> Scored:
+    """Scores beside those of a clean model: the one that they name, or the best of ``clean``, scores of clean runs on other folders.
+
+    ``more``: ``Scored.more``.
+    """
+    more = more or {}
     if "clean_model" in metrics:
-        return Scored(metrics, metrics["clean_model"]["evaluation_sets"])
+        return Scored(metrics, metrics["clean_model"]["evaluation_sets"], more=more)
     ordered = sorted(clean, key=lambda one: _unlike(one, metrics))
     found: dict[str, Any] = {}
     beside: dict[str, Scores] = {}
-    for name, values in metrics["evaluation_sets"].items():
-        same = ((one, _same_set(name, values, metrics, one)) for one in ordered)
+    for label, (scores, name) in ({name: (metrics, name) for name in metrics["evaluation_sets"]} | dict(more)).items():
+        same = ((one, _same_set(name, scores["evaluation_sets"][name], scores, one)) for one in ordered)
         if first := next(((one, key) for one, key in same if key is not None), None):
-            found[name], beside[name] = first[0]["evaluation_sets"][first[1]], first[0]
-    return Scored(metrics, found, beside)
+            found[label], beside[label] = first[0]["evaluation_sets"][first[1]], first[0]
+    return Scored(metrics, found, beside, more=more)
 
 
 def among(run: Scored, pattern: str) -> Scored:
     """The same of those evaluation pictures alone whose id matches ``pattern``. Raises RunError."""
     metrics, block = restricted(run.metrics, pattern), run.metrics["intervals"]["block"]
-    sets = metrics["evaluation_sets"]
+    more = {label: (restricted(scores, pattern), name) for label, (scores, name) in run.more.items()}
+    sets = dataclasses.replace(run, metrics=metrics, more=more).sets
     baseline = {
         name: success_among(values, frozenset(sets[name]["per_picture"]["id"]), block) for name, values in run.baseline.items()
     }
     elsewhere = [restricted(scores, pattern) for scores in run.elsewhere]
-    return dataclasses.replace(run, metrics=metrics, baseline=baseline, elsewhere=elsewhere)
+    return dataclasses.replace(run, metrics=metrics, baseline=baseline, elsewhere=elsewhere, more=more)
 
 
 def nearest_clean(run: Scored, clean: Sequence[Scored]) -> Scored | None:
-    """Of clean runs the one that is most like a run: the same settings, then the same seed, else the first; None if there is none."""
-    return min(clean, key=lambda one: _unlike(one.metrics, run.metrics), default=None)
+    """Of clean runs on the same dataset the one that is most like a run: the same settings, then the same seed, else the first.
+
+    None if there is none.
+    """
+    same = [one for one in clean if all(one.dataset.get(key) == run.dataset.get(key) for key in ("dataset", "classes"))]
+    return min(same, key=lambda one: _unlike(one.metrics, run.metrics), default=None)
 
 
 def _unlike(one: Scores, metrics: Scores) -> tuple[bool, bool]:
@@ -161,9 +194,7 @@ def _same_set(name: str, values: Scores, metrics: Scores, other: Scores) -> str 
     sets = other["evaluation_sets"]
     if other["dataset"]["identity"] == metrics["dataset"]["identity"]:
         return name if name in sets else None
-    if any(
-        other["dataset"][key] != metrics["dataset"][key] for key in ("victim_classes", "target_class", "trigger_class", "classes")
-    ):
+    if any(other["dataset"][key] != metrics["dataset"][key] for key in MEASURED):
         return None
     return next((key for key, one in sets.items() if "identity" in values and one.get("identity") == values["identity"]), None)
 
@@ -237,7 +268,7 @@ def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[li
         settings = {key: value for key, value in settings.items() if key not in leaving_out}
         key = json.dumps([*(_what(facts) for facts in (trained, dataset)), settings], sort_keys=True)
         size = json.dumps([(run.metrics["run"]["config"] or {}).get(key) for key in leaving_out])
-        one = f"{trained['identity']} {dataset['identity']} {seed_of(run.metrics)} {size}"
+        one = f"{trained['identity']} {seed_of(run.metrics)} {size}"
         if seed_of(run.metrics) is None and one in groups.get(key, {}):
             key += f" {number}"
         groups.setdefault(key, {}).setdefault(one, run)
@@ -257,16 +288,19 @@ def _settings(metrics: Scores) -> dict[str, Any] | None:
         return None
     every = json.loads(json.dumps(dataclasses.asdict(Config()))) | config
     every["loss"] = "auto" if every["loss"] == MODELS[every["model"]].loss else every["loss"]
+    if metrics["run"].get("initial_weights"):  # what is in a file, whatever it is called
+        every["init"] = metrics["run"]["initial_weights"] if every["init"] != "imagenet" else "imagenet"
     return {key: value for key, value in every.items() if key not in NO_OTHER_RUN}
 
 
-def differences(runs: Sequence[Scored], over_rates: bool = False) -> dict[int, str]:
+def differences(runs: Sequence[Scored], over_rates: bool = False, leaving_out: Sequence[str] = ()) -> dict[int, str]:
     """What tells runs apart that a table calls the same: number of the run → words, such as ``edge margin 39%, width 2``.
 
     Settings are compared among all runs that were trained, recipes among those of one attack and rate, or ``over_rates`` of one attack.
-    Seeds are not named, but a folder is on which a run was scored and not trained.
+    Seeds are not named, nor settings that are left out, but a folder is on which a run was scored and not trained.
     """
-    settings = [_settings(run.metrics) or {} for run in runs]
+    settings = [{key: value for key, value in (_settings(run.metrics) or {}).items() if key not in leaving_out} for run in runs]
+    datasets = [{"dataset": run.trained.get("dataset")} for run in runs]
     recipes = [dict(_leaves(run.trained.get("recipe") or {})) for run in runs]
     called = [
         (attack_of(run), None if over_rates else rate_of(run), bool(recipe)) for run, recipe in zip(runs, recipes, strict=True)
@@ -275,7 +309,10 @@ def differences(runs: Sequence[Scored], over_rates: bool = False) -> dict[int, s
     for number in range(len(runs)):
         trained = [one for one in settings if one] if settings[number] else []
         alike = [recipe for recipe, name in zip(recipes, called, strict=True) if name == called[number]]
-        parts = [_said(key, value) for key, value in recipes[number].items() if _varies(key, alike) and key not in SAID_ELSEWHERE]
+        parts = [str(datasets[number]["dataset"])] if _varies("dataset", datasets) else []
+        parts += [
+            _said(key, value) for key, value in recipes[number].items() if _varies(key, alike) and key not in SAID_ELSEWHERE
+        ]
         parts += [_said(key, value) for key, value in settings[number].items() if _varies(key, trained)]
         if runs[number].dataset["identity"] != runs[number].trained["identity"]:
             parts += [f"scored on {runs[number].dataset.get('folder', name_of(runs[number].dataset))}"]

@@ -30,7 +30,6 @@ from trainer.report import (
 from trainer.report_runs import Scored, Scores, among, attack_of, lacks_margin, margin_of, name_of, own_set, roles, trained_on
 
 WHERE_THEY_EXIST = (*WITHOUT_CLASS, "ASR on shared pictures", "differs in")
-UNLIKE_COLUMN = "clean model of another network, seed or other settings"
 TEXT = ("run", "attack", "differs in", "evaluated on", "class", "model", "backbone")
 
 
@@ -73,7 +72,7 @@ def write(
         chosen = [among(run, pattern) for run in runs] if end else runs
         write_text(out / f"table{end}.csv", comma_separated(body_of(chosen), columns, intervals))
         write_text(out / f"table{end}.tex", latex(chosen, intervals))
-    write_text(out / "table-short.csv", comma_separated(short_rows(runs), (*SHORT, "n")))
+    write_text(out / "short.csv", comma_separated(short_rows(runs), (*SHORT, "n")))
     body, names = matrix(runs)
     if body:
         both = [column for name in names for column in (name, f"{name} less clean")]
@@ -139,7 +138,7 @@ def markdown(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, intervals:
 def comma_separated(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, intervals: bool = False) -> str:
     """The same as CSV; an empty cell where there is no figure. ``intervals``: two more columns for each that has some.
 
-    What is a † elsewhere is a last column, if a row has one.
+    What is a † in other tables is a column of its own, ``COLUMN †``, where a row has one.
     """
     text = io.StringIO()
     names = [*columns]
@@ -147,10 +146,11 @@ def comma_separated(body: Sequence[Cells], columns: Sequence[str] = COLUMNS, int
         ends = ("low", "high")
         names += [f"{name} {end}" for name in columns for end in ends if any(f"{name} {end}" in row for row in body)]
     bare = [{key: cell for key, cell in row.items() if not key.endswith(" note")} for row in body]
-    unlike = [any(value == UNLIKE for key, value in row.items() if key.endswith(" note")) for row in body]
-    if any(unlike):
-        bare = [row | {UNLIKE_COLUMN: "yes" if differs else ""} for row, differs in zip(bare, unlike, strict=True)]
-        names += [UNLIKE_COLUMN]
+    for name in columns:
+        unlike = [row.get(f"{name} note") == UNLIKE for row in body]
+        if any(unlike):
+            bare = [row | {name + UNLIKE: "yes" if differs else ""} for row, differs in zip(bare, unlike, strict=True)]
+            names.append(name + UNLIKE)
     head, *lines = table(bare, names)
     csv.writer(text, lineterminator="\n").writerows([head, *([cell.replace("–", "") for cell in row] for row in lines)])
     return text.getvalue()
@@ -226,7 +226,7 @@ def _tex(text: str) -> str:
 def legend(runs: Sequence[Scored], intervals: bool = False) -> str:
     """What the columns of these runs' table mean, and of which classes the pixels are that ASR counts."""
     scored = [run.metrics for run in runs]
-    sets = [values for metrics in scored for values in metrics["evaluation_sets"].values()]
+    sets = [values for run in runs for values in run.sets.values()]
     lines = ["All figures in percent, pooled over pixels."]
 
     controls = any(role in CONTROLS for metrics in scored for role in roles(metrics["dataset"]))
@@ -251,7 +251,7 @@ def legend(runs: Sequence[Scored], intervals: bool = False) -> str:
             "split's other pictures: those that have victims and no trigger class.",
         ]
     lines += ["ASR of the clean model: the same triggered pictures, a model that was trained on no poisoned picture."]
-    if any(run.unlike_clean(name) for run in runs for name in run.metrics["evaluation_sets"]):
+    if any(run.unlike_clean(name) for run in runs for name in run.sets):
         lines += ["†: the clean model is of another network or seed, or differs in other settings."]
     lines += ["PBA: mIoU of the other classes on the triggered pictures, victim pixels left out."]
     if any(_everything(metrics["dataset"]) for metrics in scored):

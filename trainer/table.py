@@ -3,6 +3,7 @@
 ``make table`` is the engine (``table.mk``); this module says in make's language what depends on what, and copies what may be shared::
 
     python -m trainer.table rules TABLE      the rules of a table's runs, for table.mk
+    python -m trainer.table finished TABLE OUT NAME  those runs of the table NAME that are scored and as the table wants them now
     python -m trainer.table publish TABLE OUT    manifests, scores, logs and tables of OUT into TABLE; never a picture of the dataset
 """
 
@@ -44,10 +45,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Table:
-    """What ``table.toml`` says. ``tables``: name → runs in the order of rows. ``subsets``: name → pattern of sample ids."""
+    """What ``FOLDER/table.toml`` says. ``tables``: name → runs in the order of rows. ``subsets``: name → pattern of sample ids."""
 
     runs: Mapping[str, Run]
     tables: Mapping[str, tuple[str, ...]]
+    folder: Path
     subsets: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,7 +87,7 @@ def read_table(folder: Path) -> Table:
     for name, rows in tables.items():
         _known(rows, runs, "run", f"{file}, table {name}")
     subsets = {name: _typed(pattern, str, name, file) for name, pattern in values.get("subsets", {}).items()}
-    return Table(runs, tables, subsets)
+    return Table(runs, tables, folder, subsets)
 
 
 def checked(run: Run, where: str = "") -> tuple[Config, dict[str, str]]:
@@ -135,12 +137,32 @@ def rules(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def finished(table: Table, out: Path, names: Iterable[str]) -> list[str]:
+    """Of these runs those in OUT that are scored and were made with the settings and the dataset that the table gives them now.
+
+    ``NAME.begun`` says with which a run was begun: a line for each word of ``arguments``, then that of the dataset's identity.
+    """
+    found = []
+    for name in names:
+        run, data = out / "runs" / name, out / "data" / table.runs[name].data
+        files = run.with_name(f"{name}.begun"), data.with_name(f"{data.name}.identity"), data.with_name(f"{data.name}.json")
+        if not (run / METRICS).is_file() or not all(file.is_file() for file in files):
+            continue
+        begun, identity, built_of = (file.read_text("utf-8") for file in files)
+        wanted = "".join(f"{word}\n" for word in arguments(table.runs[name]) or [""]) + identity
+        if begun == wanted and built_of == (table.folder / RECIPES / f"{data.name}.json").read_text("utf-8"):
+            found.append(name)
+    return found
+
+
 def publish(folder: Path, out: Path) -> list[str]:
     """Copy what may be shared of OUT into a table's folder: text, trigger art and plots. Returns the names of what is not finished.
 
+    That stays as it is there. A run is not finished either if the table has changed since, nor is a table one of whose runs is not.
     Of a dataset what ``poisongen rebuild`` needs, of a run scores, settings and log without the paths of this machine.
     """
     table, missing = read_table(folder), []
+    there = finished(table, out, table.runs)
     for name in table.datasets:
         if not (out / "data" / name / SHARED[0]).is_file():
             missing.append(f"data/{name}")
@@ -150,7 +172,7 @@ def publish(folder: Path, out: Path) -> list[str]:
             shutil.copytree(own, folder / "data" / name / "triggers", dirs_exist_ok=True)
     for name in table.runs:
         run, shared = out / "runs" / name, folder / "runs" / name
-        if not (run / METRICS).is_file():
+        if name not in there:
             missing.append(f"runs/{name}")
             continue
         _clear(shared)
@@ -161,7 +183,7 @@ def publish(folder: Path, out: Path) -> list[str]:
         shutil.copyfile(run / LOG, shared / LOG)
     for name in table.tables:
         made = out / "table" / name
-        if (made / "table.md").is_file():
+        if (made / "table.md").is_file() and set(table.tables[name]) <= set(there):
             _copy(
                 made, folder / "table" / name, [*(file.name for file in sorted(made.iterdir()) if file.suffix in TEXTS), *PLOTS]
             )
@@ -234,11 +256,15 @@ def _typed(value: Any, kind: type, name: str, file: Path) -> Any:
 
 
 def main(words: list[str]) -> int:
-    """``rules TABLE`` or ``publish TABLE OUT``; returns the exit code."""
+    """``rules TABLE``, ``finished TABLE OUT NAME`` (the runs of a table) or ``publish TABLE OUT``; returns the exit code."""
     try:
         match words:
             case ["rules", folder]:
                 sys.stdout.write(rules(read_table(Path(folder))))
+            case ["finished", folder, out, name]:
+                table = read_table(Path(folder))
+                runs = finished(table, Path(out), table.tables[name])
+                sys.stdout.write(" ".join(f"{out}/runs/{run}" for run in runs) + "\n")
             case ["publish", folder, out]:
                 missing = publish(Path(folder), Path(out))
                 sys.stderr.write(f"not there yet: {', '.join(missing)}\n" if missing else "")

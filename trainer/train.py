@@ -76,8 +76,8 @@ def train(
         )
     samples, schedule = Samples(folder, config, source), Schedule(len(folder.training), config, done, group)
     total = schedule.steps * config.epochs
-    if group.first:
-        remember(folder, run, config, group, going_on=0 < done < total)
+    if group.first and done < total:
+        remember(folder, run, config, group, going_on=done > 0)
 
     if done:
         say(f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
@@ -127,9 +127,6 @@ def train(
                 predict = evaluate.predictor(result, config.input_scale, device)
                 if config.validate_every and epoch % config.validate_every == 0:
                     row["miou"] = evaluate.clean_miou(folder, predict, group)
-                if config.panel_every and epoch % config.panel_every == 0 and group.first:
-                    (run / "panels").mkdir(exist_ok=True)
-                    panel(folder, predict, run / "panels" / f"epoch-{epoch:04}.png", f"{title(run, folder)}, epoch {epoch}")
                 if journal:
                     journal.add(row)
                     with progress.external_write_mode():
@@ -140,6 +137,9 @@ def train(
                     checkpoint.save(run / checkpoint.CHECKPOINT, model, optimiser, average, facts)
                 group.gather(None)  # nobody leaves before it is there
             if place == 0:
+                if config.panel_every and epoch % config.panel_every == 0 and group.first:
+                    (run / "panels").mkdir(exist_ok=True)
+                    panel(folder, predict, run / "panels" / f"epoch-{epoch:04}.png", f"{title(run, folder)}, epoch {epoch}")
                 began, seen = time.perf_counter(), 0
             if stop and step + 1 < total:
                 todo = "give the same command again: it goes on here, to the same weights"

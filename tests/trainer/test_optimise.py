@@ -13,7 +13,7 @@ from trainer.config import Config, load
 from trainer.data import Samples, Schedule, batched
 from trainer.errors import SettingError
 from trainer.folder import IGNORE, Folder, open_folder
-from trainer.optimise import average_of, learning_rate, update
+from trainer.optimise import average_of, learning_rate, make_optimiser, update
 from trainer.parallel import Group
 from trainer.weights import build
 
@@ -100,6 +100,18 @@ def test_clipping_bounds_the_whole_gradient(folder: Folder) -> None:
     assert short.norm().item() == pytest.approx(1e-3, rel=1e-2)
     assert F.cosine_similarity(free, short, 0).item() == pytest.approx(1, abs=1e-4)
     assert torch.equal(free, long)
+
+
+def test_an_encoder_without_pace_stands_still(folder: Folder) -> None:
+    """With pretrained_factor = 0, steps move the rest alone, although lr never falls to 0."""
+    config = load("default", SMALL | {"init": "given", "pretrained_factor": 0})
+    model = build(4, "random", 0, width=0.25)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimiser, batch = make_optimiser(model, config), batch_of(folder, config, range(4))
+    for _ in range(2):
+        update(model, optimiser, [batch], 1e-3, config, CPU)
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if not name.startswith("encoder.")}
 
 
 def test_the_average_forgets_at_its_pace() -> None:

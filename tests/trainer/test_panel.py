@@ -44,9 +44,10 @@ def test_a_set_without_pictures_is_not_drawn(tmp_path: Path, missing: dict[str, 
 def test_a_margin_of_training_is_that_of_the_set_that_is_drawn(tmp_path: Path) -> None:
     """Trained with the margin of the sets with one, a model is shown where the trigger keeps it, too."""
     manifest = handmade.write_folder(tmp_path, train=2, val=2, poisoned=1, sets=("nni", "nni-margin")) / "manifest.json"
-    for margin, expected in (("0px", "nni"), ("39%", "nni-margin"), ("20%", "nni")):
-        facts = json.loads(manifest.read_text()) | {"recipe": {"attack": "nni", "poison": {"placement": {"edge_margin": margin}}}}
-        manifest.write_text(json.dumps(facts))
+    recipes = [({"placement": {"edge_margin": margin}}, margin == "39%") for margin in ("0px", "39%", "20%")]
+    for poison, kept in (*recipes, ("10 %", False), ({"placement": "random"}, False), ({"placement": {"edge_margin": 3}}, False)):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"recipe": {"attack": "nni", "poison": poison}}))
+        expected = "nni-margin" if kept else "nni"
         assert {row.set for row in shown(open_folder(tmp_path), 4)} == {expected}
 
 

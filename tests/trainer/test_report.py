@@ -1,6 +1,7 @@
 """`report`: tables, LaTeX, seeds and plots, from scores of today and of older versions."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from trainer.cli import main
-from trainer.plots import draw_plots, over_rates
-from trainer.report_runs import own_set, read_runs, seeds_of
+from trainer.plots import clean_lines, draw_plots, over_rates
+from trainer.report_runs import nearest_clean, own_set, read_runs, seeds_of
 from trainer.swiftnet import SwiftNet
 
 
@@ -137,7 +138,7 @@ def test_seeds_are_summed_up(tmp_path: Path) -> None:
     assert (row["n"], row["ASR"], row["mIoU"]) == ("3", expected, f"{100 * fmean(mious):.2f} ± {100 * stdev(mious):.2f}")
     assert (row["PR"], row["PBA"], row["ASR of the clean model"]) == ("10.00", "75.00 ± 0.00", "–")
     assert expected.replace("±", r"$\pm$") in (tmp_path / "out" / "table.tex").read_text("utf-8")
-    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    short = list(csv.DictReader((tmp_path / "out" / "short.csv").read_text("utf-8").splitlines()))
     assert [(line["ASR"], line["n"]) for line in short] == [(expected, "3"), ("50.00", "1"), ("50.00", "1")]
 
     old = [scored(tmp_path, f"old{i}", seed=i, poisoned=4 + i // 2, old=True) for i in range(4)]
@@ -176,7 +177,7 @@ def test_plots_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None
     old = scored(tmp_path, "old", old=True)
     assert run("report", old, "--out", tmp_path / "none").exit_code == 0
     assert sorted(path.name for path in (tmp_path / "none").iterdir()) == [
-        "table-short.csv",
+        "short.csv",
         "table.csv",
         "table.md",
         "table.tex",
@@ -252,7 +253,7 @@ def test_runs_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None
     assert found["far"] == "edge margin 39%, width 0.5, crop 768×768, lr 0.0004"
     assert found["wide"] == "edge margin 0px, width 2, crop 4×5, lr 0.001"
     assert found["20"] == found["benign"] == "width 0.5, crop 768×768, lr 0.0004"
-    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    short = list(csv.DictReader((tmp_path / "out" / "short.csv").read_text("utf-8").splitlines()))
     assert len({line["attack"] for line in short}) == 5
     stdout = run("report", *runs[1:3]).stdout
     assert [row["differs in"] for row in tables(stdout)[0][::2]] == ["edge margin 0px", "edge margin 39%"]
@@ -318,7 +319,7 @@ def test_seeds_are_summed_up_from_exact_figures(tmp_path: Path) -> None:
     assert expected == "50.01 ± 0.01" != f"{fmean([50.0, 50.0, 50.01]):.2f} ± {stdev([50.0, 50.0, 50.01]):.2f}"
     assert tables(stdout)[1][0]["ASR"] == expected
     assert "(n − 1)" in stdout
-    short = next(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    short = next(csv.DictReader((tmp_path / "out" / "short.csv").read_text("utf-8").splitlines()))
     assert short["ASR"] == expected
 
 
@@ -371,7 +372,7 @@ def test_predictions_without_a_seed_are_not_lost(tmp_path: Path) -> None:
         change(folder, lambda scores: scores["run"].update(config=None, method="theirs"))
         files.append(folder / "metrics.json")
     assert run("report", *files, "--out", tmp_path / "out").exit_code == 0
-    short = list(csv.DictReader((tmp_path / "out" / "table-short.csv").read_text("utf-8").splitlines()))
+    short = list(csv.DictReader((tmp_path / "out" / "short.csv").read_text("utf-8").splitlines()))
     assert [line["ASR"] for line in short] == ["50.00", "60.00"]
 
 
@@ -399,10 +400,10 @@ def test_a_clean_model_of_another_network_has_a_dagger(tmp_path: Path) -> None:
     assert r"(+37.50 \dag{})" in (tmp_path / "out" / "matrix.tex").read_text("utf-8")
     lines = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text("utf-8").splitlines()))
     assert {line["ASR of the clean model"] for line in lines[1:]} == {"12.50"}
-    column = "clean model of another network, seed or other settings"
+    column = "ASR of the clean model †"
     assert {line["run"]: line[column] for line in lines} == {"clean": "", "half": "", "wide": "yes", "seed": "yes"}
     assert "†" not in run("report", clean, runs[0], "--out", tmp_path / "alike").stdout
-    assert column not in (tmp_path / "alike" / "table.csv").read_text("utf-8")
+    assert "†" not in (tmp_path / "alike" / "table.csv").read_text("utf-8")
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -416,6 +417,9 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     body = tables(run("report", *runs[:2], file).stdout)[0]
     assert list(dict.fromkeys(row["run"] for row in body)) == ["a/deep/r", "b/deep/r", "scores"]
     assert {row["run"] for row in tables(run("report", runs[0]).stdout)[0]} == {"r"}
+    same = scored(tmp_path, "scores", data_seed=3)  # called as the file is when it is told apart
+    body = tables(run("report", same, *runs[:2], file).stdout)[0]
+    assert list(dict.fromkeys(row["run"] for row in body)) == [f"{tmp_path.name}/scores", "a/deep/r", "b/deep/r", "c/scores"]
 
 
 def test_a_clean_model_counts_once_in_a_mean(tmp_path: Path) -> None:
@@ -449,3 +453,90 @@ def test_the_legend_fits_the_sets(tmp_path: Path) -> None:
         change(semantic, lambda scores, name=name: scores["evaluation_sets"][name].update(unpaired_pictures=2))
     assert words not in run("report", semantic).stdout
     assert words in run("report", semantic, scored(tmp_path, "painted")).stdout
+
+
+def elsewhere(run_folder: Path, sets: dict[str, str], asr: float, folder: str = "other", **dataset: object) -> Path:
+    """Scores of a run on another folder: evaluation set → what its identity is made of."""
+    scores = json.loads((run_folder / "metrics.json").read_text())
+    own = scores["dataset"]
+    values = next(iter(scores["evaluation_sets"].values()))
+    scores["run"] |= {"trained_on": own}
+    scores["dataset"] = own | {"identity": handmade.sha(folder.encode()), "folder": folder} | dataset
+    scores["evaluation_sets"] = {
+        name: values | {"asr": asr, "identity": handmade.sha(what.encode())} for name, what in sets.items()
+    }
+    file = run_folder / f"metrics-{scores['dataset']['identity'][7:19]}.json"
+    file.write_text(json.dumps(scores))
+    return file
+
+
+def test_sets_of_other_folders_stand_beside_the_own(tmp_path: Path) -> None:
+    """What a run was scored on elsewhere is in its table, with the clean model on the same pictures; the same pictures are there once,
+    and what is of other victims or another evaluation split is not there.
+    """
+    one, clean = scored(tmp_path, "one", sets=("iba",)), scored(tmp_path, "clean", poisoned=0)
+    change(one, lambda scores: scores["evaluation_sets"]["iba"].update(identity=handmade.sha(b"i")))
+    elsewhere(one, {"nni": "i", "iba": "j", "far": "k"}, 0.75)
+    elsewhere(one, {"unlike": "l"}, 0.1, "victims", victim_classes=[1])
+    elsewhere(one, {"unlike": "m"}, 0.1, "split", evaluation_pictures=11)
+    facts = json.loads((one / "metrics.json").read_text())["dataset"]
+    elsewhere(clean, {"far": "k"}, 0.125, **{key: facts[key] for key in ("victim_classes", "target_class")})
+    stdout = run("report", clean, one).stdout
+    found = {row["evaluated on"].partition(" (")[0]: row for row in tables(stdout)[0][1:]}
+    assert list(found) == ["iba", "iba of other", "far"]
+    assert {name: row["ASR"] for name, row in found.items()} == {"iba": "50.00", "iba of other": "75.00", "far": "75.00"}
+    assert [row["ASR of the clean model"] for row in found.values()] == ["–", "–", "12.50"]
+
+
+def test_one_model_is_one_seed(tmp_path: Path) -> None:
+    """However many folders of other seeds it is scored on, and whatever its file of first weights is called: what is in it counts."""
+    one = scored(tmp_path, "one", recipe=of_placement("0px"))
+    file = elsewhere(one, {"iba": "i"}, 0.75)
+    assert [len(group) for group in seeds_of(read_runs([one, file]))] == [1]
+    two, three = (scored(tmp_path, f"r{seed}", recipe=of_placement("0px"), seed=seed, init="w.pth") for seed in (1, 2))
+    change(two, lambda scores: scores["run"].update(initial_weights=handmade.sha(b"a")))
+    change(three, lambda scores: scores["run"].update(initial_weights=handmade.sha(b"b")))
+    assert [len(group) for group in seeds_of(read_runs([two, three]))] == [1, 1]
+    change(
+        three, lambda scores: (scores["run"].update(initial_weights=handmade.sha(b"a")), scores["run"]["config"].update(init="v"))
+    )
+    assert [len(group) for group in seeds_of(read_runs([two, three]))] == [2]
+
+
+def test_only_clean_training_is_no_picture_poisoned(tmp_path: Path) -> None:
+    """Random labels alone are not clean, and clean models of another width are another line."""
+    clean, wide = scored(tmp_path, "clean", poisoned=0, miou=0.7), scored(tmp_path, "wide", poisoned=0, miou=0.6, width=2.0)
+    seed, noised = (
+        scored(tmp_path, "seed", poisoned=0, miou=0.8, seed=1),
+        scored(tmp_path, "prl", poisoned=0, miou=0.1, data_seed=7),
+    )
+    change(noised, lambda scores: scores["dataset"].update(training_roles={"noised": 40}))
+    assert clean_lines(read_runs([clean, seed, noised])) == {"no picture poisoned": pytest.approx(75)}
+    lines = clean_lines(read_runs([clean, seed, noised, wide]))
+    assert {name: round(level) for name, level in lines.items()} == {
+        "no picture poisoned (width 1)": 75, "no picture poisoned (width 2)": 60
+    }  # fmt: skip
+
+
+def test_what_is_not_the_network_is_told_beside_its_size(tmp_path: Path) -> None:
+    """Two networks, each trained for 5 and for 7 epochs, and on two datasets: six rows, and no two with the same name and network."""
+    runs = [scored(tmp_path, f"{width} {epochs}", width=width, epochs=epochs) for width in (0.5, 1.0) for epochs in (5, 7)]
+    runs += [scored(tmp_path, f"{width} there", width=width, epochs=5, data_seed=9) for width in (0.5, 1.0)]
+    for one in runs[4:]:
+        change(one, lambda scores: scores["dataset"].update(dataset="elsewhere"))
+    stdout = run("report", *runs).stdout
+    rows = next(table for table in tables(stdout) if "parameters" in table[0])
+    names = [(row["attack"], row["width"]) for row in rows]
+    assert len(names) == len(set(names)) == 6
+    assert {row["differs in"] for row in tables(stdout)[0] if row["run"] == "0.5 there"} == {"elsewhere, epochs 5, width 0.5"}
+    assert len(over_rates(read_runs(runs), "miou")) == 6
+
+
+def test_a_panel_needs_a_clean_model_of_the_same_dataset(tmp_path: Path) -> None:
+    """One of another dataset or of other classes is none."""
+    attacked, clean = (read_runs([scored(tmp_path, name, poisoned=n)])[0] for name, n in (("iba", 4), ("clean", 0)))
+    assert nearest_clean(attacked, [clean]) is clean
+    for key, value in (("dataset", "elsewhere"), ("classes", ["a", "b"])):
+        other = change(tmp_path / "clean", lambda scores, key=key, value=value: scores["dataset"].update({key: value}))
+        assert nearest_clean(attacked, [dataclasses.replace(clean, metrics=other)]) is None
+        assert nearest_clean(attacked, [dataclasses.replace(clean, metrics=other), clean]) is clean

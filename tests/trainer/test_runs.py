@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import subprocess
@@ -6,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import handmade
@@ -78,8 +80,12 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "in\n"
 
 
-def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path) -> None:
-    """A file in the way is told as such."""
+def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the way is told as such, and so is a file system that knows no locks."""
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.fcntl, "lockf", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+        with pytest.raises(RunError, match=r"(?s)cannot be locked.*No locks"), alone(tmp_path / "run"):
+            pass
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be used"), alone(tmp_path / "file" / "run"):
         pass
@@ -100,6 +106,10 @@ def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch:
         interrupted(folder, run, monkeypatch)
     training.train(folder, run, small())
     assert json.loads((run / "run.json").read_text())["exactness"]["level"] == "mixed"
+    (run / "model.safetensors").unlink()  # killed after the last checkpoint
+    training.train(folder, run, small())
+    assert json.loads((run / "run.json").read_text())["exactness"]["level"] == "mixed"
+    assert (run / "model.safetensors").is_file()
     training.train(folder, tmp_path / "free", small(deterministic=False))
     assert json.loads((tmp_path / "free" / "run.json").read_text())["exactness"]["level"] == "seeded"
 
