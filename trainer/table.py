@@ -126,7 +126,7 @@ def rules(table: Table) -> str:
     for name, rows in table.tables.items():
         files = [f"{row}/{file}" for row in rows for file in (METRICS, *(f"{other}.scored" for other in table.runs[row].score))]
         lines += ["", f"ROWS.{name} := {' '.join(rows)}"]
-        lines += [f"$(OUT)/table/{name}/table.md: {' '.join(f'$(OUT)/runs/{file}' for file in files)}"]
+        lines += [f"$(OUT)/table/{name}/table.md: $(OUT)/table/{name}.rows {' '.join(f'$(OUT)/runs/{file}' for file in files)}"]
     subsets = [word for name, pattern in table.subsets.items() for word in ("--subset", f"{name}={pattern}")]
     lines += [
         "",
