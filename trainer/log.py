@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint import LOG, write_text
+from trainer.config import Config
 from trainer.errors import SettingError, letter
 
 
@@ -60,12 +61,24 @@ def forget_after(log: Path, epochs: int) -> None:
         write_text(log, "".join(text for text in whole if json.loads(text)["epoch"] <= epochs))
 
 
+def row(epoch: int, loss: float, lr: float, seconds: float, pictures: int) -> dict[str, Any]:
+    """What is said of an epoch: its number from 1, the mean loss, the last learning rate, and how long how many pictures took."""
+    timing = {"seconds": round(seconds, 3), "pictures_per_second": round(pictures / seconds, 2)}
+    return {"epoch": epoch, "loss": loss, "lr": lr, "timing": timing}
+
+
 def line(row: dict[str, Any], epochs: int) -> str:
     """A row of the log for people."""
     miou = f"  mIoU {100 * row['miou']:.2f} %" if row.get("miou") is not None else ""
     timing = row["timing"]
     pace = f"{timing['seconds']:.1f} s  {timing['pictures_per_second']:.1f} pictures/s"
     return f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  lr {row['lr']:.2e}{miou}  {pace}"
+
+
+def forecast(seconds: float, steps: int, batch: int, config: Config, processes: int) -> str:
+    """How long it will take, for people: ``steps`` of ``batch`` pictures are left."""
+    on = f"{config.device} ({config.threads} threads, {config.precision})" + f" × {processes}" * (processes > 1)
+    return f"about {minutes(seconds)} on {on}: {steps} steps of {batch} pictures up to epoch {config.epochs}, then the scores"
 
 
 def minutes(seconds: float) -> str:

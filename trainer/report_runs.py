@@ -21,6 +21,7 @@ Scores = Mapping[str, Any]
 NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
 SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
 MEASURED = ("victim_classes", "target_class", "trigger_class", "classes")  # of what a success is measured
+PICTURE_EACH = "patch-folder"  # kind of trigger: a picture for each sample, which the rows name and the recipe does not
 SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
 
 
@@ -276,8 +277,11 @@ def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[li
 
 
 def _what(dataset: Scores) -> list[Any]:
-    """What is the same for a dataset of another seed."""
-    what = dataset.get("recipe") or [name_of(dataset), dataset["attack"]]
+    """What is the same for a dataset of another seed. Where a recipe does not name the trigger's pictures, nobody knows: only itself."""
+    recipe = dataset.get("recipe") or {}
+    what: Any = recipe or [name_of(dataset), dataset["attack"]]
+    if ("trigger", PICTURE_EACH) in _leaves(recipe):
+        what = dataset["identity"]
     return [dataset.get("dataset"), what, roles(dataset), dataset["training_pictures"]]
 
 

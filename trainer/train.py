@@ -83,11 +83,9 @@ def train(
         say(f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}")
     if done < total:
         pace = seconds_per_step(model, samples, schedule, config, device, group)
-        on = f"{config.device} ({config.threads} threads, {config.precision})" + f" × {group.size}" * (group.size > 1)
-        epochs = f"{config.epochs} epochs" if not done else f"the rest of {config.epochs} epochs"
-        steps = f"{total - done} steps of {schedule.batch} pictures, then the scores"
-        say(f"{run.name}: about {log.minutes((total - done) * pace)} for {epochs} on {on}: {steps}")
+        say(f"{run.name}: {log.forecast((total - done) * pace, total - done, schedule.batch, config, group.size)}")
 
+    # Step by step; after each epoch a row of the log, and now and then a checkpoint and a panel.
     parts, stop = batches(samples, schedule, config), False
     with (
         interruptible() as interrupted,
@@ -117,13 +115,12 @@ def train(
 
             stop = group.any(interrupted.is_set())
             if place == 0:
-                row: dict[str, Any] = {"epoch": epoch, "loss": group.add(loss_sum.clone()).item() / schedule.steps, "lr": lr}
-                seconds = time.perf_counter() - began
-                row["timing"] = {"seconds": round(seconds, 3), "pictures_per_second": round(seen / seconds, 2)}
+                mean = group.add(loss_sum.clone()).item() / schedule.steps
                 loss_sum.zero_()
-                if not math.isfinite(row["loss"]):
-                    found, todo = f"a loss of {row['loss']}", "start anew with a lower lr: --set lr=1e-4"
+                if not math.isfinite(mean):
+                    found, todo = f"a loss of {mean}", "start anew with a lower lr: --set lr=1e-4"
                     raise RunError(letter(f"Training went astray in epoch {epoch}.", file=run, found=found, todo=todo))
+                row = log.row(epoch, mean, lr, time.perf_counter() - began, seen)
                 predict = evaluate.predictor(result, config.input_scale, device)
                 if config.validate_every and epoch % config.validate_every == 0:
                     row["miou"] = evaluate.clean_miou(folder, predict, group)
