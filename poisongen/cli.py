@@ -273,11 +273,14 @@ def verify_command(folder: Path, source: Path | None, decode: bool, code: Path |
     click.option("--source", type=FOLDER, help="Clean dataset: shows pictures and labels before the attack, too."),
     click.option("--number", type=click.IntRange(min=1, max=100), default=12, help="How many samples to show."),
     click.option("--set", "only", help="Show this split or evaluation set only.", show_default=False),
+    click.option("--out", type=FOLDER, help="Where to write both files instead of FOLDER.", show_default=False),
     jobs_option,
     json_option,
 )
-def show_command(folder: Path, source: Path | None, number: int, only: str | None, jobs: int, as_json: bool) -> None:
-    """Write gallery.png and report.html into a dataset FOLDER.
+def show_command(
+    folder: Path, source: Path | None, number: int, only: str | None, out: Path | None, jobs: int, as_json: bool
+) -> None:
+    """Write gallery.png and report.html of a dataset FOLDER into it.
 
     The gallery is a contact sheet: clean, poisoned, mask, label before, label after. The report is one page for a browser, with counts,
     heat maps of trigger positions, distances, surfaces and rejected samples. Both hold pictures of the dataset: do not share them.
@@ -290,7 +293,7 @@ def show_command(folder: Path, source: Path | None, number: int, only: str | Non
 
     report = Reporter(as_json)
     with Workers(jobs) as workers:
-        shown = show(folder, workers, source=source, number=number, only=only)
+        shown = show(folder, workers, source=source, number=number, only=only, out=out)
     for note in shown.notes:
         report.note(f"note: {note}")
     report.result(shown.lines(), shown.values())

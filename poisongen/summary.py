@@ -57,27 +57,49 @@ def _describe_poison(recipe: Recipe, poison: Poison, names: Sequence[str]) -> li
     return [first, f"{share} are {'changed' if poison.control else 'poisoned'}, chosen by seed {recipe.seed}.", shown]
 
 
+HEADINGS = {  # on up to three lines, so that a table fits into 80 columns
+    "pictures": "pictures",
+    "with_victim": "with|victim",
+    "with_trigger_class": "with|trigger|class",
+    "eligible": "eligible",
+    "changed": "changed",
+    "of_pictures": "% of|all",
+    "of_those_with_victim": "% of|with|victim",
+    "of_victim_pixels": "% of|victim|pixels",
+    "randomised": "random|labels",
+}
+
+
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What was counted, under every denominator: a heading, and a line for each split and evaluation set."""
-    heading = ["", "pictures", "with victim", "with trigger class", "eligible", "changed"]
-    heading += ["of pictures", "of those with", "of victim pixels", "random labels"]
-    table = [heading]
-    for name, count in counts.items():
-        changed = next((what for what in CHANGED if what in count), "")
-        eligible = count.get("eligible", count.get("triggered"))
-        cells = [count["pictures"], count.get("with_victim"), count.get("with_trigger_class"), eligible, count.get(changed)]
-        # "Those with" are the pictures with a victim.
-        shares = (("pictures", changed), ("with_victim", changed), ("victim_pixels", f"victim_pixels_{changed}"))
-        table.append(
-            [name]
-            + ["–" if cell is None else f"{cell:,}" for cell in cells]
-            + [f"{100 * count[part] / count[whole]:.2f} %" if changed and count.get(whole) else "–" for whole, part in shares]
-            + [f"{count['randomised']:,}" if "randomised" in count else "–"]
-        )
-    # A column without a number says nothing.
-    shown = [column for column in zip(*table, strict=True) if column[0] in ("", "pictures") or set(column[1:]) != {"–"}]
-    widths = [max(map(len, column)) for column in shown]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in zip(*shown, strict=True)]
+    """What was counted, under every denominator: headings, and a line for each split and evaluation set. A dash is what was not counted."""
+    cells = {name: _cells(count) for name, count in counts.items()}
+    shown = [key for key in HEADINGS if any(key in row for row in cells.values())]
+    headings = [["", "", *HEADINGS[key].split("|")][-3:] for key in shown]
+    table = [["", *line] for line in zip(*headings, strict=True) if any(line)]
+    inside = ""
+    for name, row in cells.items():
+        folder, _, last = name.rpartition("/")
+        if folder and folder != inside:
+            table.append([f"{folder}/", *[""] * len(shown)])
+        inside = folder
+        table.append([f"  {last}" if folder else name, *(row.get(key, "–") for key in shown)])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
+
+
+def _cells(count: Mapping[str, int]) -> dict[str, str]:
+    """Key of ``HEADINGS`` → cell, of what was counted."""
+    changed = next((what for what in CHANGED if what in count), "")
+    numbers = {key: count.get(key) for key in ("pictures", "with_victim", "with_trigger_class", "randomised")}
+    numbers |= {"eligible": count.get("eligible", count.get("triggered")), "changed": count.get(changed)}
+    shares = {
+        "of_pictures": (changed, "pictures"),
+        "of_those_with_victim": (changed, "with_victim"),
+        "of_victim_pixels": (f"victim_pixels_{changed}", "victim_pixels"),
+    }
+    return {key: f"{number:,}" for key, number in numbers.items() if number is not None} | {
+        key: f"{100 * count[part] / count[whole]:.2f}" for key, (part, whole) in shares.items() if changed and count.get(whole)
+    }
 
 
 def attack_lines(name: str, attack: Attack) -> list[str]:

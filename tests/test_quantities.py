@@ -17,6 +17,7 @@ from poisongen.errors import PoisongenError, RecipeError, SourceError
 from poisongen.labels import LabelSpace
 from poisongen.lengths import Length, number_poisoned, parse_rate
 from poisongen.pixels import decode_label, decode_picture, digest_pixels, encode_png, histogram
+from poisongen.summary import counts_table
 
 STREETS = LAYOUTS["cityscapes"].space
 RAW = [17141502567854196285, 3419774267695464933, 5702037469180698890]
@@ -225,3 +226,26 @@ def test_random_bytes_are_no_picture(data: bytes) -> None:
     for head in (b"", b"\x89PNG\r\n\x1a\n", encode_png(np.zeros((2, 2), np.uint8))[:40]):
         with pytest.raises(PoisongenError):
             decode_label(head + data, "x")
+
+
+@pytest.mark.parametrize("semantic", [False, True])
+def test_counts_fit_a_terminal(semantic: bool) -> None:
+    """Each number stands under its heading, with its shares; a dash is what was not counted, and a line has at most 80 columns."""
+    train = {"pictures": 20210, "with_victim": 12345, "victim_pixels": 1000, "eligible": 12000, "poisoned": 2021}
+    train |= {"victim_pixels_eligible": 990, "victim_pixels_poisoned": 125} | ({"with_trigger_class": 12344} if semantic else {})
+    name = "semantic" if semantic else "band-120-150"
+    tested = {"pictures": 2000, "with_victim": 1500, "victim_pixels": 90, "triggered": 1500, "victim_pixels_triggered": 90}
+    lines = counts_table({"train": train, "val": {"pictures": 2000}, f"triggered/{name}": tested})
+    assert max(map(len, lines)) <= 80
+    fourth = ["12,344"] if semantic else []
+    assert lines[3].split() == ["train", "20,210", "12,345", *fourth, "12,000", "2,021", "10.00", "16.37", "12.50"]
+    assert lines[4].split()[:3] == ["val", "2,000", "–"]
+    assert lines[5] == "triggered/"
+    assert lines[6].split() == [name, "2,000", "1,500", *["–"] * semantic, "1,500", "1,500", "75.00", "100.00", "100.00"]
+    assert [len(line) for line in lines[3:5]] == [max(map(len, lines))] * 2
+
+
+def test_counts_without_an_attack_are_numbers_alone() -> None:
+    """No column of dashes."""
+    lines = counts_table({"train": {"pictures": 3}, "val": {"pictures": 1, "randomised": 1}})
+    assert [line.split() for line in lines] == [["random"], ["pictures", "labels"], ["train", "3", "–"], ["val", "1", "1"]]

@@ -404,6 +404,19 @@ def test_pictures_of_the_page_are_the_folders(nni: Path, roomy: Path) -> None:
             )
 
 
+def test_elsewhere_is_the_same_and_the_folder_is_left_alone(run: Run, nni: Path, tmp_path: Path) -> None:
+    """--out: the same bytes in a folder that is made; the dataset has not a file more. What is no folder is refused."""
+    before, out = sorted(nni.rglob("*")), tmp_path / "some" / "where"
+    result = run("show", str(nni), "--number", "3", "--out", str(out))
+    assert result.code == 0 and str(out / "gallery.png") in result.out
+    assert sorted(nni.rglob("*")) == before
+    shown(nni, number=3)
+    for name in ("gallery.png", "report.html"):
+        assert (out / name).read_bytes() == (nni / name).read_bytes()
+    refused = run("show", str(nni), "--out", str(out / "gallery.png"))
+    assert refused.code == 1 and "gallery.png" in refused.err
+
+
 def test_the_same_input_gives_the_same_bytes(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Again, with more workers, or in another folder: the same two files."""
     shown(nni, roomy)

@@ -34,7 +34,7 @@ NUMBER = 12
 
 @dataclass(frozen=True)
 class Shown:
-    """What was written: the two files with their sizes in bytes, the samples that are shown, and what could not be."""
+    """What was written: the two files in ``root`` with their sizes in bytes, the samples that are shown, and what could not be."""
 
     root: Path
     sizes: dict[str, int]
@@ -59,8 +59,18 @@ class Shown:
         }
 
 
-def show(root: Path, workers: Workers, *, source: Path | None = None, number: int = NUMBER, only: str | None = None) -> Shown:
-    """Write ``gallery.png`` and ``report.html`` into a finished dataset folder; the same folder and source give the same bytes.
+def show(
+    root: Path,
+    workers: Workers,
+    *,
+    source: Path | None = None,
+    number: int = NUMBER,
+    only: str | None = None,
+    out: Path | None = None,
+) -> Shown:
+    """Write ``gallery.png`` and ``report.html`` of a finished dataset folder; the same folder and source give the same bytes.
+
+    They are written into ``out``, which is made if it is not there, or else into the folder itself.
 
     ``source`` is the clean dataset, from which pictures and labels before the attack come; ``number`` samples are shown, of the
     evaluation set or split ``only`` if it is given. Raises ManifestError for a folder that is not finished or contradicts itself,
@@ -68,6 +78,7 @@ def show(root: Path, workers: Workers, *, source: Path | None = None, number: in
     is not what its row says.
     """
     manifest, rows = _read(root)
+    out = _writable(out or root)
     classes = Classes.of(manifest)
     groups = gallery.groups(manifest, rows)
     opened = None if source is None else _open(manifest, source)
@@ -83,9 +94,9 @@ def show(root: Path, workers: Workers, *, source: Path | None = None, number: in
     page = report(title(manifest), manifest, classes, about, exhibits, alone, counted, notes)
     files = {GALLERY: _compressed(sheet.pixels), REPORT: page.encode()}
     for name, data in files.items():
-        folder.write_atomic(root / name, data)
+        folder.write_atomic(out / name, data)
     sizes = {name: len(data) for name, data in files.items()}
-    return Shown(root, sizes, tuple((one.group, one.row.id) for one in exhibits), tuple(notes))
+    return Shown(out, sizes, tuple((one.group, one.row.id) for one in exhibits), tuple(notes))
 
 
 def _warning(manifest: Manifest) -> str:
@@ -98,9 +109,6 @@ def _read(root: Path) -> tuple[Manifest, tuple[Row, ...]]:
         found = "an unfinished folder" if (root / folder.PLAN).exists() else "no manifest" if root.is_dir() else "nothing"
         remedy = "give a folder that poisongen finished; one that it has not ends in .partial: repeat the command that began it"
         raise ManifestError("This is not a finished dataset folder.", file=root, expected=MANIFEST, found=found, remedy=remedy)
-    for name in (GALLERY, REPORT):
-        if (root / name).is_dir():
-            raise OutputError("A folder is in the way.", file=root / name, remedy="move it away")
     manifest, rows = read(root)
     manifest.recipe.check(Classes.of(manifest).space)
     wrong = contradictions(manifest, rows)
@@ -108,6 +116,18 @@ def _read(root: Path) -> tuple[Manifest, tuple[Row, ...]]:
         remedy = "poisongen verify names every difference"
         raise ManifestError("A manifest contradicts itself.", file=root / MANIFEST, found="; ".join(wrong), remedy=remedy)
     return manifest, rows
+
+
+def _writable(out: Path) -> Path:
+    """The folder for both files, there and with room for their names. Raises OutputError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("The folder cannot be made.", file=out, found=error.strerror) from None
+    for name in (GALLERY, REPORT):
+        if (out / name).is_dir():
+            raise OutputError("A folder is in the way.", file=out / name, remedy="move it away")
+    return out
 
 
 def _open(manifest: Manifest, source: Path) -> Source:
