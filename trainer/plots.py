@@ -15,6 +15,7 @@ from trainer.report_runs import Scored, all_clean, attack_of, differences, own_s
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
 MARKERS = "os^Dvp"
+BAND_SET = "band-"  # and a band: an evaluation set with all triggers at that distance
 MANY = 12  # lines in a plot
 
 Point = tuple[float, float, float]
@@ -46,28 +47,43 @@ def over_rates(runs: Sequence[Scored], figure: str) -> dict[str, list[Point]]:
     for number, group in enumerate(groups):
         rate, values = rate_of(group[0]), [value for run in group if (value := _value(run, figure)) is not None]
         if rate is not None and values:
-            point = 100 * rate, 100 * fmean(values), 100 * stdev(values) if len(values) > 1 else 0.0
+            point = 100 * rate, *_spread([100 * value for value in values])
             name = attack_of(group[0]) + (f" ({told[number]})" if number in told else "")
             found.setdefault(name, []).append(point)
     return {name: sorted(points) for name, points in found.items()}
 
 
-def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, float]]:
-    """Run and evaluation set → band → ASR in percent. Not of sets that are a band themselves, or hold another sticker.
+def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Runs and evaluation set → band → ASR in percent: the mean over seeds, and the standard deviation (0 of one run).
 
-    Of many lines only those are kept where the trigger lies anywhere: near triggers are in one band or two.
+    The sets of ``--eval bands``, each of one band, are one line, ``on bands``: the same pictures in each, with the trigger at that
+    distance. Sets with another sticker are left out. Of many lines only those are kept, or else those where the trigger lies anywhere:
+    near triggers are in one band or two.
     """
-    lines: dict[str, dict[str, float]] = {}
-    for run in runs:
-        for name, values in run.sets.items():
-            if name.startswith("band-") or name.endswith("-decoy"):
-                continue
-            parts = {band: part["asr"] for band, part in values.get("distance_bands", {}).items()}
-            line = {band: 100 * asr for band, asr in parts.items() if asr is not None}
-            if line:
-                lines[f"{run.name} on {name}"] = line
-    anywhere = {name: line for name, line in lines.items() if name.endswith(" on iba")}
-    return anywhere if len(lines) > MANY and anywhere else lines
+    lines: dict[str, dict[str, tuple[float, float]]] = {}
+    for group in seeds_of(runs):
+        found: dict[str, dict[str, list[float]]] = {}
+        for run in group:
+            for name, values in run.sets.items():
+                band = name.removeprefix(BAND_SET) if name.startswith(BAND_SET) else ""
+                own = {band: values} if band in BANDS else values.get("distance_bands", {})
+                line = found.setdefault("bands" if band in BANDS else name, {})
+                for band, part in own.items():
+                    if part["asr"] is not None and not name.endswith("-decoy"):
+                        line.setdefault(band, []).append(100 * part["asr"])
+        called = group[0].name + (f" ({len(group)} seeds)" if len(group) > 1 else "")
+        lines |= {
+            f"{called} on {name}": {band: _spread(each) for band, each in line.items()} for name, line in found.items() if line
+        }
+    for kept in (" on bands", " on iba"):
+        if len(lines) > MANY and (some := {name: line for name, line in lines.items() if name.endswith(kept)}):
+            return some
+    return lines
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and standard deviation: 0 of one value."""
+    return fmean(values), stdev(values) if len(values) > 1 else 0.0
 
 
 def _value(run: Scored, figure: str) -> float | None:
@@ -115,14 +131,20 @@ def clean_lines(runs: Sequence[Scored]) -> dict[str, float]:
     return found
 
 
-def _distances(lines: dict[str, dict[str, float]], file: Path) -> Path:
+def _distances(lines: dict[str, dict[str, tuple[float, float]]], file: Path) -> Path:
     figure = Figure(figsize=(7.5, max(3.8, 0.19 * len(lines) + 0.8)), dpi=150, facecolor="white", layout="constrained")
     axes = figure.subplots()
     for number, (name, line) in enumerate(lines.items()):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.plot([list(BANDS).index(band) for band in line], list(line.values()), label=name, color=colour, marker=marker)
+        bands = sorted(line, key=list(BANDS).index)
+        mean, error = zip(*(line[band] for band in bands), strict=True)
+        x, bars = [list(BANDS).index(band) for band in bands], error if any(error) else None
+        axes.errorbar(x, mean, yerr=bars, label=name, capsize=3, color=colour, marker=marker)
     axes.set_xticks(range(len(BANDS)), list(BANDS))
-    _frame(axes, "distance from trigger to victim, in pixels of 512 rows", "ASR in %")
+    spread = (
+        ", bars: ± standard deviation over seeds" if any(error for line in lines.values() for _, error in line.values()) else ""
+    )
+    _frame(axes, f"distance from trigger to victim, in pixels of 512 rows{spread}", "ASR in %")
     axes.set_ylim(-3, 103)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(file, metadata={"Software": None})

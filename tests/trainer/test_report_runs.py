@@ -4,13 +4,14 @@ import csv
 import json
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import cv2
 import handmade
 import pytest
 from scores import baseline, change, elsewhere, of_placement, run, scored, tables
 
-from trainer.plots import clean_lines, draw_plots, over_rates
+from trainer.plots import by_distance, clean_lines, draw_plots, over_rates
 from trainer.report_runs import read_runs, seeds_of
 from trainer.swiftnet import SwiftNet
 
@@ -71,6 +72,28 @@ def test_plots_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None
         "table.md",
         "table.tex",
     ]
+
+
+def test_distances_are_over_seeds(tmp_path: Path) -> None:
+    """Sets of one band are the points of one line; bars are the deviation over seeds; of many lines those on such sets are kept."""
+    runs = []
+    for seed, (near, far) in enumerate([(0.5, 0.1), (0.75, 0.3)]):
+        runs.append(scored(tmp_path, f"r{seed}", seed=seed, sets=("iba", "band-0-60", "band-60-90", "iba-decoy")))
+
+        def set_to(scores: dict[str, Any], near: float = near, far: float = far) -> None:
+            for name, asr in (("band-0-60", near), ("band-60-90", far)):
+                scores["evaluation_sets"][name] = {**scores["evaluation_sets"][name], "asr": asr}
+
+        change(runs[-1], set_to)
+    lines = by_distance(read_runs(runs))
+    assert list(lines) == ["r0 (2 seeds) on iba", "r0 (2 seeds) on bands"]
+    assert lines["r0 (2 seeds) on bands"] == {
+        "0-60": pytest.approx((62.5, 100 * stdev([0.5, 0.75]))),
+        "60-90": pytest.approx((20, 100 * stdev([0.1, 0.3]))),
+    }
+    assert by_distance(read_runs(runs[:1]))["r0 on bands"] == {"0-60": (50, 0), "60-90": (10, 0)}
+    others = [scored(tmp_path, f"o{n}", poisoned=n, sets=("iba", "nni")) for n in range(5, 11)]
+    assert list(by_distance(read_runs([*runs, *others]))) == ["r0 (2 seeds) on bands"]
 
 
 def test_runs_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None:
