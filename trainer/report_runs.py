@@ -118,14 +118,17 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
 
 
 def _more(metrics: Scores, others: Sequence[Scores]) -> dict[str, tuple[Scores, str]]:
-    """``Scored.more``: sets of the same evaluation split, victims and target, with intervals from the same blocks."""
-    own = metrics["evaluation_sets"]
+    """``Scored.more``: sets of the same evaluation split, victims and target, with intervals from the same blocks.
+
+    Where the run's own folder measures no victims, as in random labels alone, they are those of the first of the others.
+    """
+    own, measure = metrics["evaluation_sets"], metrics["dataset"]
     met = {values["identity"] for values in own.values() if "identity" in values}
     found: dict[str, tuple[Scores, str]] = {}
     for scores in others:
-        same = all(
-            scores["dataset"].get(key) == metrics["dataset"].get(key) for key in ("dataset", "evaluation_pictures", *MEASURED)
-        )
+        if measure.get("target_class") is None:
+            measure = {**measure, **{key: scores["dataset"].get(key) for key in MEASURED if key != "classes"}}
+        same = all(scores["dataset"].get(key) == measure.get(key) for key in ("dataset", "evaluation_pictures", *MEASURED))
         if not same or scores.get("intervals") != metrics.get("intervals"):
             continue
         for name, values in scores["evaluation_sets"].items():

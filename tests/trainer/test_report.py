@@ -216,6 +216,21 @@ def test_sets_of_other_folders_stand_beside_the_own(tmp_path: Path) -> None:
     assert [row["ASR of the clean model"] for row in found.values()] == ["–", "–", "12.50"]
 
 
+def test_random_labels_alone_are_measured_elsewhere(tmp_path: Path) -> None:
+    """A folder without victims has no set; what the run does on the sets of another stands in its rows, and not on sets of other victims."""
+    one = scored(tmp_path, "noised", poisoned=0)
+    change(one, lambda scores: scores["dataset"].update(training_roles={"noised": 40}))
+    like = scored(tmp_path, "like")
+    facts = json.loads((like / "metrics.json").read_text())["dataset"]
+    measure = {key: facts[key] for key in ("victim_classes", "target_class")}
+    first = elsewhere(one, {"iba": "i"}, 0.75, "first", like=like, **measure)
+    assert [row["ASR"] for row in tables(run("report", one).stdout)[0]] == ["75.00"]
+    elsewhere(one, {"nni": "j"}, 0.5, "other", like=like, **measure | {"victim_classes": [1]})
+    assert len(tables(run("report", one).stdout)[0]) == 1
+    first.unlink()
+    assert [row["ASR"] for row in tables(run("report", one).stdout)[0]] == ["50.00"]
+
+
 def test_a_panel_needs_a_clean_model_of_the_same_dataset(tmp_path: Path) -> None:
     """One of another dataset or of other classes is none."""
     attacked, clean = (read_runs([scored(tmp_path, name, poisoned=n)])[0] for name, n in (("iba", 4), ("clean", 0)))
