@@ -217,7 +217,7 @@ def test_sets_of_other_folders_stand_beside_the_own(tmp_path: Path) -> None:
 
 
 def test_random_labels_alone_are_measured_elsewhere(tmp_path: Path) -> None:
-    """A folder without victims has no set; what the run does on the sets of another stands in its rows, and not on sets of other victims."""
+    """A folder without victims has no set; its rows are of the sets of another, and not of those with other victims."""
     one = scored(tmp_path, "noised", poisoned=0)
     change(one, lambda scores: scores["dataset"].update(training_roles={"noised": 40}))
     like = scored(tmp_path, "like")
