@@ -26,7 +26,7 @@ class Attack:
     relabel: Relabel | None = None
 
 
-_HBA = "Hidden Backdoor Attack, Li et al. 2021, arXiv:2303.04038"
+_HBA = "Hidden Backdoor Attack, Li et al. 2021, arXiv:2103.04038"
 _IBA = "Influencer Backdoor Attack, Lan et al., ICLR 2024, arXiv:2303.12054"
 
 ATTACKS: Mapping[str, Attack] = MappingProxyType(

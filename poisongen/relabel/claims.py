@@ -17,7 +17,7 @@ class VictimToTarget(Relabel):
 
 
 class Everything(Relabel):
-    """Every pixel claims to be of the target class (BadNets in HBA, arXiv:2303.04038); ignored ones too if ``include_ignore``."""
+    """Every pixel claims to be of the target class (BadNets in HBA, arXiv:2103.04038); ignored ones too if ``include_ignore``."""
 
     needs_victims = False
 

@@ -15,7 +15,7 @@ _COLOURS = {"#000000": "black", "#ffffff": "white"}
 
 
 class Line(Painted):
-    """A line along an edge of the picture, as in HBA (Li et al., arXiv:2303.04038: black, at the top; 8 of 480 rows).
+    """A line along an edge of the picture, as in HBA (Li et al., arXiv:2103.04038: black, at the top; 8 of 480 rows).
 
     ``size`` is its thickness in pixels or per cent of the height, at least one pixel; at which edge it lies is the placement's.
     """
