@@ -116,7 +116,7 @@ def main(data: Path | None, epochs: int, device: str, threads: int, settings: tu
             go([sys.executable, "-m", "poisongen", *line])
         opened = open_folder(data)
         # From files: there would be nothing to do for workers where pictures are resident.
-        changes = {"pictures": "files"} | dict(text.split("=", 1) for text in settings)
+        changes = {"pictures": "files", "checkpoint_every": "1"} | dict(text.split("=", 1) for text in settings)
         changes |= {"epochs": str(epochs), "device": device, "threads": str(threads)}
         preset = opened.dataset if opened.dataset in presets() else "default"
         config = resolved(load(preset, changes))

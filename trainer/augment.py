@@ -114,7 +114,10 @@ class Batch(NamedTuple):
 
 
 def collate(cuts: Sequence[Cut], crop: tuple[int, int]) -> Batch:
-    """Put cuts into one batch, to be seen by the network as ``crop`` = (height, width). The indices are computed here, in float64."""
+    """Put cuts into one batch, to be seen by the network as ``crop`` = (height, width). The indices are computed here, in float64.
+
+    Where pictures lie on a GPU, the indices lie in pinned memory: the way to it then does not wait for what the GPU is at.
+    """
     (height, width), device = (max(sides) for sides in zip(*(cut.label.shape for cut in cuts), strict=True)), cuts[0].label.device
     pictures = torch.empty(len(cuts), height, width, 3, dtype=torch.uint8, device=device)
     labels = torch.empty(len(cuts), height, width, dtype=torch.uint8, device=device)
@@ -123,6 +126,8 @@ def collate(cuts: Sequence[Cut], crop: tuple[int, int]) -> Batch:
         pictures[place, :h, :w], labels[place, :h, :w] = cut.picture, cut.label
     rows = _axis([(cut.box.height, cut.top, cut.label.shape[0], False) for cut in cuts], crop[0])
     columns = _axis([(cut.box.width, cut.left, cut.label.shape[1], cut.box.flip) for cut in cuts], crop[1])
+    if device.type == "cuda":
+        rows, columns = (Axis(*(part.pin_memory() for part in axis)) for axis in (rows, columns))
     return Batch(pictures, labels, rows, columns)
 
 

@@ -28,6 +28,20 @@ class Shares:
     pictures: int
 
 
+EPOCHS = 5  # whose boxes are drawn to say it of a run
+
+
+def share_of_run(folder: Folder, config: Config) -> float | None:
+    """How much of the relabelled pixels, each by its picture, have the whole trigger in their box, over the first epochs of a run.
+
+    None where no training picture has a painted trigger and a new label.
+    """
+    try:
+        return shares(folder, config, min(EPOCHS, config.epochs)).of_boxes
+    except FolderError:
+        return None
+
+
 def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = None) -> Shares:
     """Draw the boxes of the first ``epochs`` epochs of a run, those that ``Samples`` cuts, without opening a picture.
 

@@ -21,6 +21,7 @@ from trainer import figures, intervals, metrics
 from trainer.augment import normalise
 from trainer.checkpoint import load_model, write_text
 from trainer.config import resolved
+from trainer.crops import share_of_run
 from trainer.errors import RunError, letter
 from trainer.folder import Folder, Row, digest_bytes
 from trainer.network import Network
@@ -57,7 +58,7 @@ def predictor(model: Network, input_scale: float, device: torch.device) -> Predi
         height, width = picture.shape[:2]
         x = normalise(torch.from_numpy(picture).to(device))[None].contiguous(memory_format=torch.channels_last)
         x = resize(x, (max(1, round(height * input_scale)), max(1, round(width * input_scale))))
-        predicted: NDArray[np.integer] = model(x, (height, width))[0].argmax(0).cpu().numpy()
+        predicted: NDArray[np.integer] = model(x, (height, width))[0].argmax(0).to(torch.uint8).cpu().numpy()
         model.train(training)
         return predicted
 
@@ -212,6 +213,7 @@ def score_run(
         **scores,
         "dataset": dataset_facts(folder),
         "run": {"name": run.resolve().name, "trained_on": facts["dataset"], "config": facts["config"]}
+        | ({"trigger_in_crops": share_of_run(folder, config)} if folder.identity == facts["dataset"]["identity"] else {})
         | {key: facts[key] for key in ("initial_weights",) if facts.get(key)},
         "scored": {"device": config.device, "threads": torch.get_num_threads(), "precision": "float32"},
         "environment": versions(),

@@ -30,10 +30,15 @@ def settle(config: Config) -> torch.device:
         if int(config.device.partition(":")[2] or 0) >= gpus:
             found = f"a machine with {gpus} GPUs" if gpus else "a machine without CUDA"
             raise SettingError(letter("There is no such device.", expected=config.device, found=found, todo="--device cpu"))
+        if ":" in config.device:
+            torch.cuda.set_device(config.device)  # what asks for no device by name asks this one
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with this only; read at its first use
+    if config.deterministic:
+        os.environ.setdefault("NCCL_ALGO", "^NVLS")  # sums inside of the switch come in any order; read at the first collective
     torch.use_deterministic_algorithms(config.deterministic)
     torch.backends.cudnn.benchmark = not config.deterministic  # what is fastest may be another kernel each time
-    torch.backends.cudnn.allow_tf32 = False  # by default the convolutions of float32 are computed with 10 bits of mantissa
+    torch.backends.cudnn.allow_tf32 = False  # by default the convolutions of float32 are computed with 10 bits of mantissa,
+    torch.backends.cuda.matmul.allow_tf32 = False  # and in some containers products, too
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a guard against bugs that takes 6 % of the time
     if config.compile:
         import torch._inductor.config as inductor  # slow to import
@@ -50,7 +55,9 @@ def exactness(config: Config, group: Group) -> dict[str, Any]:
     ``level``: "exact": the same machine, packages and values of these keys give the same weights, bit by bit; "seeded": the same draws, but
     kernels that may add in another order (``deterministic = false``). A run that went on with other packages is called "mixed".
     """
-    device = torch.cuda.get_device_name(config.device) if config.device.startswith("cuda") else "cpu"
+    gpu = config.device.startswith("cuda")
+    device = torch.cuda.get_device_name(config.device) if gpu else "cpu"
+    kernels = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if gpu else {}
     return {
         "level": "exact" if config.deterministic else "seeded",
         "device": device,
@@ -60,6 +67,7 @@ def exactness(config: Config, group: Group) -> dict[str, Any]:
         "precision": config.precision,
         "memory_format": "channels_last" if config.channels_last else "contiguous",
         "compiled": config.compile,
+        **kernels,
     }
 
 

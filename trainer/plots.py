@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from trainer.metrics import BANDS
 from trainer.report import Cells, capacity
@@ -16,7 +17,7 @@ INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
 MARKERS = "os^Dvp"
 BAND_SET = "band-"  # and a band: an evaluation set with all triggers at that distance
-MANY = 12  # lines in a plot
+MANY = 6  # lines in a plot
 
 Point = tuple[float, float, float]
 """Poisoning rate, mean, and standard deviation over seeds (0 of one run), in percent."""
@@ -71,10 +72,10 @@ def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, tuple[float, floa
                 for band, part in own.items():
                     if part["asr"] is not None and not name.endswith("-decoy"):
                         line.setdefault(band, []).append(100 * part["asr"])
-        called = group[0].name + (f" ({len(group)} seeds)" if len(group) > 1 else "")
-        lines |= {
-            f"{called} on {name}": {band: _spread(each) for band, each in line.items()} for name, line in found.items() if line
-        }
+        for name, line in found.items():
+            seeds = max(map(len, line.values()), default=0)
+            called = group[0].name + (f" ({seeds} seeds)" if seeds > 1 else "")
+            lines |= {f"{called} on {name}": {band: _spread(each) for band, each in line.items()}} if line else {}
     for kept in (" on bands", " on iba"):
         if len(lines) > MANY and (some := {name: line for name, line in lines.items() if name.endswith(kept)}):
             return some
@@ -111,7 +112,7 @@ def _rates(runs: Sequence[Scored], file: Path) -> Path:
             axes.axhline(level, color=QUIET, linestyle=style, linewidth=1, label=label)
         _frame(
             axes,
-            "poisoned training pictures in %" + (", bars: ± standard deviation over seeds" if spreads else ""),
+            "poisoned training pictures in %" + ("\nbars: ± standard deviation over seeds" if spreads else ""),
             f"{name} in %",
         )
         axes.set_xlim(left=0)
@@ -142,7 +143,7 @@ def _distances(lines: dict[str, dict[str, tuple[float, float]]], file: Path) -> 
         axes.errorbar(x, mean, yerr=bars, label=name, capsize=3, color=colour, marker=marker)
     axes.set_xticks(range(len(BANDS)), list(BANDS))
     spread = (
-        ", bars: ± standard deviation over seeds" if any(error for line in lines.values() for _, error in line.values()) else ""
+        "\nbars: ± standard deviation over seeds" if any(error for line in lines.values() for _, error in line.values()) else ""
     )
     _frame(axes, f"distance from trigger to victim, in pixels of 512 rows{spread}", "ASR in %")
     axes.set_ylim(-3, 103)
@@ -152,33 +153,47 @@ def _distances(lines: dict[str, dict[str, tuple[float, float]]], file: Path) -> 
 
 
 def _sizes(rows: Sequence[Cells], file: Path) -> Path:
-    figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
-    attacks = list(dict.fromkeys((row["attack"], row["PR"]) for row in rows))
-    for axes, column in zip(figure.subplots(1, 2), ("ASR", "mIoU"), strict=True):
-        for number, (attack, rate) in enumerate(attacks):
-            of = [row for row in rows if (row["attack"], row["PR"]) == (attack, rate) and row[column] != "–"]
-            cells = [[float(part) for part in row[column].split(" ± ")] for row in of]
-            error = [cell[1] if len(cell) > 1 else 0.0 for cell in cells]
+    """Colours are networks, markers attacks. Points are not joined: networks of a size are no curve."""
+    figure = Figure(figsize=(11, 3.6), dpi=150, facecolor="white", layout="constrained")
+    attacks, networks = ([*dict.fromkeys(name(row) for row in rows)] for name in (_attack, _network))
+    both = figure.subplots(1, 2)
+    for axes, column in zip(both, ("ASR", "mIoU"), strict=True):
+        for row in rows:
+            if row[column] == "–":
+                continue
+            mean, _, deviation = row[column].partition(" ± ")
+            colour, marker = networks.index(_network(row)) % len(COLOURS), attacks.index(_attack(row)) % len(MARKERS)
             axes.errorbar(
-                [int(row["parameters"]) / 1e6 for row in of],
-                [cell[0] for cell in cells],
-                yerr=error if any(error) else None,
-                label=attack if rate == "–" else f"{attack}, {rate} %",
+                int(row["parameters"]) / 1e6,
+                float(mean),
+                yerr=float(deviation) if deviation else None,
                 capsize=3,
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
+                linestyle="",
+                color=COLOURS[colour],
+                marker=MARKERS[marker],
             )
-            for row, cell in zip(of, cells, strict=True):
-                words = f"{row['model']} {row['backbone']} ×{row['width']}".replace("swiftnet ", "").replace("swiftnet-", "")
-                at = int(row["parameters"]) / 1e6, cell[0]
-                axes.annotate(words, at, (0, 7), textcoords="offset points", ha="center", fontsize=7, color=QUIET)
-        _frame(axes, "parameters in millions", f"{column} in %")
         axes.set_xscale("log")
-        for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            ticks("{x:g}")
+        _frame(axes, "parameters in millions", f"{column} in %")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.xaxis.set_minor_formatter("{x:g}")
         axes.margins(x=0.15, y=0.15)
+    for number, name in enumerate(networks):
+        both[1].plot([], [], linestyle="", marker="o", color=COLOURS[number % len(COLOURS)], label=name)
+    for number, name in enumerate(attacks if len(attacks) > 1 else ()):
+        both[1].plot([], [], linestyle="", marker=MARKERS[number % len(MARKERS)], color=QUIET, label=name)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper", title=attacks[0] if len(attacks) == 1 else None)
     figure.savefig(file, metadata={"Software": None})
     return file
+
+
+def _attack(row: Cells) -> str:
+    return row["attack"] if row["PR"] == "–" else f"{row['attack']}, {row['PR']} %"
+
+
+def _network(row: Cells) -> str:
+    loss = f", {row['loss']}" if row.get("loss") else ""
+    return f"{row['model']} {row['backbone']} ×{row['width']}{loss}"
 
 
 def _frame(axes: Axes, x: str, y: str) -> None:
@@ -187,4 +202,5 @@ def _frame(axes: Axes, x: str, y: str) -> None:
     axes.grid(color="#e4e7eb", linewidth=0.8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)

@@ -10,7 +10,21 @@ import torch
 
 from trainer.intervals import difference_interval
 from trainer.models import make
-from trainer.report_runs import SIZE, Scored, Scores, attack_of, differences, own_set, rate_of, read_runs, seeds_of
+from trainer.report_runs import (
+    SIZE,
+    Scored,
+    Scores,
+    attack_of,
+    differences,
+    loss_of,
+    name_of,
+    own_set,
+    rate_of,
+    read_runs,
+    seed_of,
+    seeds_of,
+    short,
+)
 
 COLUMNS = (
     "run", "attack", "PR", "differs in", "mIoU", "PA", "mIoU without trigger class", "PA without trigger class", "evaluated on", "ASR",
@@ -23,7 +37,8 @@ DETAILS = (
 SHORT = ("attack", "PR", "mIoU", "PA", "ASR")
 OVER_SEEDS = ("mIoU", "PA", "ASR", "ASR without trigger", "ASR of the clean model", "PBA")
 SEEDS = ("attack", "PR", "n", "evaluated on", *OVER_SEEDS)
-CAPACITY = ("attack", "PR", "model", "backbone", "width", "parameters", "n", "mIoU", "ASR", "ASR of the clean model")
+CAPACITY = ("attack", "PR", "model", "backbone", "width", "loss", "parameters", "n", "mIoU", "ASR", "ASR of the clean model")
+ORIGINS = ("run", "dataset", "identity", "seed", "exactness", "trigger in crops")
 WITHOUT_CLASS = ("mIoU without trigger class", "PA without trigger class")
 
 UNLIKE = " †"  # after a figure of a clean model that differs from the run in more than the poison
@@ -246,6 +261,22 @@ def matrix(runs: Sequence[Scored]) -> tuple[list[Cells], list[str]]:
     return body, names
 
 
+def origins(runs: Sequence[Scored]) -> list[Cells]:
+    """What each run was trained on and how: a row each, with what ``ORIGINS`` names. Not of predictions that another program made."""
+    body = []
+    for run in (run for run in runs if run.metrics["run"]["config"] is not None):
+        folder, share = run.trained.get("folder", name_of(run.trained)), run.metrics["run"].get("trigger_in_crops")
+        row = {
+            "run": run.name,
+            "dataset": str(folder),
+            "identity": short(run.trained["identity"]),
+            "seed": str(seed_of(run.metrics)),
+        }
+        row |= {"exactness": str(run.exactness["level"])} if "level" in run.exactness else {}
+        body.append(row | ({} if share is None else {"trigger in crops": percent(share)}))
+    return body
+
+
 def capacity(runs: Sequence[Scored]) -> list[Cells]:
     """Runs that differ in the network only: a row for each network by rising parameters, seeds summed up; ``ASR`` on the own set."""
     body = []
@@ -256,11 +287,15 @@ def capacity(runs: Sequence[Scored]) -> list[Cells]:
         others = f" ({told[number]})" if number in told else ""
         if len({_size(group[0]) for group in groups}) < 2:
             continue
+        several_losses = len({(_size(one[0]), loss_of(one[0].metrics)) for one in groups}) > len(
+            {_size(one[0]) for one in groups}
+        )
         for group in groups:
             size = _size(group[0])
             row = _of_group(group, others) | {"parameters": str(parameters(group[0]))}
             row |= {"model": size[0], "backbone": size[1], "width": f"{size[2]:g}"}
-            body.append(row | _spreads(group, [own_set(run.metrics) for run in group], CAPACITY[7:]))
+            row |= {"loss": loss_of(group[0].metrics)} if several_losses else {}
+            body.append(row | _spreads(group, [own_set(run.metrics) for run in group], CAPACITY[8:]))
     return body
 
 

@@ -80,6 +80,13 @@ class Scored:
         return json.dumps([self.metrics.get("clean_model", {}).get("name"), self.baseline.get(name, {})], sort_keys=True)
 
 
+def loss_of(metrics: Scores) -> str:
+    """The loss that a run was trained with."""
+    config = metrics["run"]["config"] or {}
+    loss = str(config.get("loss", "auto"))
+    return MODELS[config.get("model", "swiftnet")].loss if loss == "auto" else loss
+
+
 def trained_on(metrics: Scores) -> Scores:
     """The facts of the dataset that a model was trained on; where nobody knows, of the one that it is scored on."""
     dataset: Scores = metrics["dataset"]

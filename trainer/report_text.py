@@ -14,6 +14,7 @@ from trainer.report import (
     CAPACITY,
     COLUMNS,
     DETAILS,
+    ORIGINS,
     SEEDS,
     SHORT,
     UNLIKE,
@@ -23,14 +24,15 @@ from trainer.report import (
     capacity,
     distances_of,
     matrix,
+    origins,
     over_seeds,
     percent,
     short_rows,
 )
 from trainer.report_runs import Scored, Scores, among, attack_of, lacks_margin, margin_of, name_of, own_set, roles, trained_on
 
-WHERE_THEY_EXIST = (*WITHOUT_CLASS, "ASR on shared pictures", "differs in")
-TEXT = ("run", "attack", "differs in", "evaluated on", "class", "model", "backbone")
+WHERE_THEY_EXIST = (*WITHOUT_CLASS, "ASR on shared pictures", "differs in", "loss", "trigger in crops")
+TEXT = ("run", "attack", "differs in", "evaluated on", "class", "model", "backbone", "loss", "dataset", "identity", "exactness")
 
 
 def report(
@@ -54,6 +56,8 @@ def report(
         parts += [markdown(body_of(chosen), intervals=intervals)]
         parts += [f"{line}\n" for line in (_roughness([run.metrics for run in chosen]) if intervals else [])]
         parts += [markdown(seeds, SEEDS)] if (seeds := over_seeds(chosen)) else []
+    if rows := origins(runs):
+        parts += [markdown(rows, ORIGINS), ORIGINS_LEGEND + CROPS_LEGEND * any("trigger in crops" in row for row in rows)]
     return "\n".join(parts)
 
 
@@ -82,6 +86,14 @@ def write(
         write_text(out / "capacity.csv", comma_separated(sizes, CAPACITY))
         write_text(out / "capacity.tex", tabular(sizes, CAPACITY))
 
+
+ORIGINS_LEGEND = """\
+Identity: the first digits of that of the dataset that a run was trained on; all of them, settings and package versions are in its run.json.
+"""
+
+CROPS_LEGEND = """\
+Trigger in crops: relabelled pixels whose training crop shows the whole trigger, each counted by its picture, over the first epochs.
+"""
 
 SEEDS_LEGEND = """\
 Mean ± standard deviation over n seeds: the mean of the exact figures, and the standard deviation of a sample (n − 1). A clean model that

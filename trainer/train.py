@@ -20,6 +20,7 @@ from tqdm import tqdm
 from trainer import __version__, checkpoint, evaluate, log, sources
 from trainer.augment import DROPOUT, raw_bits
 from trainer.config import Config, resolved
+from trainer.crops import share_of_run
 from trainer.data import Samples, Schedule, batched, batches, sound
 from trainer.errors import Interrupted, RunError, SettingError, letter
 from trainer.folder import Folder
@@ -52,6 +53,8 @@ def train(
     config = sources.settled(config, folder)
     source = sources.open_source(config, folder, bar)
     say(f"{run.name}: {source}")
+    if (share := share_of_run(folder, config)) is not None:
+        say(f"{run.name}: {100 * share:.1f} % of the relabelled pixels see the whole trigger in their crop")
 
     # The network and its optimiser. An encoder that knows something already moves at a quarter of the pace.
     model = build(folder.classes, config.init, config.seed, config.model, config.backbone, config.width)

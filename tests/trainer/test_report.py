@@ -41,13 +41,13 @@ def test_details_are_beside_the_table(tmp_path: Path, old: bool) -> None:
     assert row["ASR less clean model"].startswith("40.00")
     assert row["ASR less without trigger"] == ("25.00" if old else "25.00 [-3.4, 50.0]")
     assert (row["pictures above 50"], row["could be triggered"]) == ("–" if old else "12.50", "80.00")
-    assert len(found) == (3 if old else 4)
+    assert len(found) == (4 if old else 5)
     if old:
         assert "no intervals: the scores are of an older version" in result.stdout
     else:
         bands = {"0-60": "90.00 (3)", "60-90": "–", "90-120": "–", "120-150": "–", "150+": "10.00 (5)"}
         assert found[2][0] == {"run": "iba", "evaluated on": "iba"} | bands
-    assert found[-1] == [
+    assert found[-2] == [
         {"class": "road", "benign IoU": "90.00", "iba IoU": "90.00"},
         {"class": "car", "benign IoU": "–", "iba IoU": "–"},
     ]
@@ -92,7 +92,7 @@ def test_placements_of_training_stand_against_those_of_test(tmp_path: Path) -> N
     assert r"nni & nni & 10.00 & 75.00 (+62.50) & 75.00 (+62.50) & 75.00 \\" in (tmp_path / "out" / "matrix.tex").read_text(
         "utf-8"
     )
-    assert len(tables(run("report", benign, runs[0], line).stdout)) == 1
+    assert len(tables(run("report", benign, runs[0], line).stdout)) == 2  # these rows, and what they were trained on
 
 
 def test_the_clean_model_counts_on_every_folder_with_the_same_pictures(tmp_path: Path) -> None:
@@ -107,6 +107,20 @@ def test_the_clean_model_counts_on_every_folder_with_the_same_pictures(tmp_path:
     (benign / f"metrics-{scores['dataset']['identity'][7:19]}.json").write_text(json.dumps(scores))
     rows = tables(run("report", benign, one, same, victims, pictures).stdout)[0]
     assert [row["ASR of the clean model"] for row in rows] == ["–", "6.25", "6.25", "–", "–"]
+
+
+def test_the_origin_of_each_run_is_said(tmp_path: Path) -> None:
+    """The last table names dataset, identity, seed and exactness, and the share of crops that show the trigger where scores have it."""
+    one, two = scored(tmp_path, "one", seed=3), scored(tmp_path, "two", data_seed=1)
+    change(one, lambda scores: (scores["dataset"].update(folder="d"), scores["run"].update(trigger_in_crops=0.625)))
+    facts = {"exactness": {"level": "exact"}, "environment": {"torch": "2"}}
+    (one / "run.json").write_text(json.dumps(facts))
+    identity = json.loads((one / "metrics.json").read_text())["dataset"]["identity"]
+    first, second = tables(run("report", one, two).stdout)[-1]
+    expected = {"run": "one", "dataset": "d", "identity": identity[7:19], "seed": "3", "exactness": "exact"}
+    assert first == expected | {"trigger in crops": "62.50"}
+    assert (second["dataset"], second["exactness"], second["trigger in crops"]) == ("iba", "–", "–")
+    assert "trigger in crops" not in run("report", two).stdout
 
 
 def test_the_legend_says_how_exact_runs_are(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_capacity_is_a_table_of_its_own(tmp_path: Path) -> None:
     ]
     stdout = run("report", *runs, "--out", tmp_path / "out").stdout
     assert "loss" not in stdout  # each model has its own
-    found = tables(stdout)[-1]
+    found = tables(stdout)[-2]
     assert [(row["model"], row["width"], row["n"]) for row in found] == [
         ("swiftnet", "0.5", "2"), ("swiftnet-pyramid", "0.5", "1"), ("swiftnet", "2", "1"),
     ]  # fmt: skip
@@ -145,6 +145,9 @@ def test_capacity_is_a_table_of_its_own(tmp_path: Path) -> None:
     assert sizes[2] == sum(p.numel() for p in SwiftNet(len(handmade.NAMES), "resnet18", 2.0).parameters())
     assert cv2.imread(str(tmp_path / "out" / "capacity.png")).std() > 5
     assert "parameters" not in run("report", runs[0], runs[4]).stdout
+    plain = scored(tmp_path, "plain", **same, model="swiftnet-pyramid", width=0.5, loss="cross-entropy")
+    losses = [row["loss"] for row in tables(run("report", *runs, plain).stdout)[-2] if row["model"] == "swiftnet-pyramid"]
+    assert sorted(losses) == ["boundary-focal", "cross-entropy"]
 
 
 def test_seeds_are_summed_up_from_exact_figures(tmp_path: Path) -> None:
