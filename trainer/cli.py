@@ -4,8 +4,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +205,8 @@ def score(
         for name in metrics.get(key, []):
             say(f"the evaluation set {name} is left out: {whose} has no prediction of it")
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_metrics(out, metrics)
+        with writing(out.parent):
+            write_metrics(out, metrics)
         say(f"scores are in {out}")
     scored = [with_baseline(metrics, [])]
     click.echo(metrics_text(metrics) if as_json else f"{markdown(body_of(scored))}\n{legend(scored)}", nl=False)
@@ -247,15 +247,23 @@ def report(
         if not equals or not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._+-]*", name):
             raise click.UsageError(f"A subset is NAME=GLOB, such as night=val/night_*, and not {subset}.")
         named[name] = pattern
+    for run in runs:
+        if (run / checkpoint.RUN).is_file() and not (run / checkpoint.METRICS).is_file():
+            raise RunError(letter("The run is not finished.", file=run, todo="give its train command again, or leave it out"))
     scored = read_runs(runs)
     text = report_of(scored, intervals, with_details, named)
     if out:
-        write_report(scored, out, intervals, with_details, named)
-        draw_plots(scored, out)
+        with writing(out):
+            write_report(scored, out, intervals, with_details, named)
+            draw_plots(scored, out)
     if out and panels:
         config = resolved(Config())
-        for file in draw_panels(scored, out, lambda run: trained(run, config)[0]):
+        with writing(out):
+            files = list(draw_panels(scored, out, lambda run: trained(run, config)[0]))
+        for file in files:
             say(f"a panel is in {file}")
+        if not files:
+            say("there is no panel: none of these is a run with a model, an attack and an evaluation set")
     click.echo(text, nl=False)
 
 
@@ -272,14 +280,16 @@ def panel(run: Path, data: Path | None, clean_run: Path | None, out: Path) -> No
       python -m trainer panel runs/nni10 --data data/nni10 \\
           --clean-run runs/benign --out panel.png
     """
+    if out.suffix != ".png":
+        raise click.UsageError(f"A panel is a PNG, such as {out.with_suffix('.png')}, and not {out}.")
     config = resolved(Config())
     predict, names = trained(run, config)
     folder = open_folder(data or Path(checkpoint.read_json(run / checkpoint.RUN)["data"]))
     clean, clean_names = trained(clean_run, config) if clean_run else (None, names)
     if not list(folder.names) == names == clean_names:
         raise RunError(letter("Run and folder have different classes.", file=run, expected=", ".join(names)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw_panel(folder, predict, out, title(run, folder), clean)
+    with writing(out.parent):
+        draw_panel(folder, predict, out, title(run, folder), clean)
     say(f"the panel is in {out}")
 
 
@@ -384,7 +394,7 @@ def configure(folder: Folder, preset: str | None, settings: Iterable[str], optio
 def trained(run: Path, config: Config) -> tuple[Predict, list[str]]:
     """How a run's model predicts, on the device of ``config``, and the names of its classes."""
     model, own, facts = checkpoint.load_model(run)
-    device = torch.device(config.device)
+    device = settle(config)  # float32 as in scoring
     return predictor(model.to(device), own.input_scale, device), facts["dataset"]["classes"]
 
 
@@ -393,6 +403,17 @@ def follow(work: Readahead, name: str) -> Iterable[Reading]:
     return tqdm(  # type: ignore[no-any-return, unused-ignore]
         work, desc=f"scoring {name}", unit="picture", disable=not sys.stderr.isatty(), leave=False
     )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make a folder, and write into it: what cannot be written is a letter. Raises RunError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        problem, file = "A result cannot be written.", error.filename or folder
+        raise RunError(letter(problem, file=file, found=error.strerror or error, todo="choose another --out")) from None
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,9 @@ class Config:
     deterministic: bool = True  # exact kernels only; false: as fast as the device can, and never twice the same on a GPU
     compile: bool = False  # torch.compile: faster on a GPU after a slow start; changes the last bits
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto: a GPU where there is one
-    threads: int = 0  # of a CPU; 0: all cores, shared by the processes. Another number of threads gives other last bits
+    threads: int = (
+        0  # of a CPU; 0: OMP_NUM_THREADS, or all cores, shared by the processes. Another number of threads gives other last bits
+    )
     workers: int = -1  # processes that decode pictures; -1: none on a CPU, up to 8 beside a GPU. Never changes a bit
     pictures: str = "auto"  # where pixels come from: files, cache, resident (in memory); changes no bit. See sources.py
     cache: str = "auto"  # the file that the command cache wrote; auto: DATA.cache.h5, beside the folder DATA
@@ -93,6 +95,34 @@ CHOICES = {
     "pictures": ["auto", "files", "cache", "resident"],
 }
 """Settings that are names."""
+
+Range = tuple[str, Callable[[Any], bool]]
+
+_COUNT: Range = "1 or more", lambda value: value >= 1
+_NONE_OR_MORE: Range = "0 or more", lambda value: value >= 0
+_FINITE: Range = "a number from 0", lambda value: 0 <= value < math.inf
+_ABOVE_0: Range = "a number above 0", lambda value: 0 < value < math.inf
+
+RANGES: dict[str, Range] = {
+    "seed": ("0 to 2⁶⁴ - 1", lambda value: 0 <= value < 1 << 64),
+    **dict.fromkeys(("epochs", "batch", "accumulate", "checkpoint_every"), _COUNT),
+    **dict.fromkeys(("threads", "validate_every", "panel_every", "warmup"), _NONE_OR_MORE),
+    **dict.fromkeys(("lr_final", "weight_decay", "clip"), _FINITE),
+    **dict.fromkeys(("input_scale", "lr"), _ABOVE_0),
+    "crop": ("height and width in pixels, 1 or more, such as 360x480", lambda value: min(value) >= 1),
+    "scale": ("two numbers above 0, the smaller first, such as 0.5x2", lambda value: 0 < value[0] <= value[1] < math.inf),
+    "betas": ("two numbers from 0 to below 1, such as 0.9x0.99", lambda value: all(0 <= beta < 1 for beta in value)),
+    "ema": ("a number from 0 to below 1", lambda value: 0 <= value < 1),
+    "width": (f"{WIDTHS[0]:g} to {WIDTHS[1]:g}", lambda value: WIDTHS[0] <= value <= WIDTHS[1]),
+    "pretrained_factor": ("0 to 1", lambda value: 0 <= value <= 1),
+    "workers": ("0 or more, or -1 for as many as the device wants", lambda value: value >= -1),
+    "precision": ("auto, bfloat16 or float32", lambda value: value in ("auto", "bfloat16", "float32")),
+    "device": (
+        "auto, cpu, cuda or cuda:N",
+        lambda value: value in ("auto", "cpu", "cuda") or (value.startswith("cuda:") and value[5:].isdecimal()),
+    ),
+}
+"""What a setting may be, in words and as a check of a value of its type."""
 
 
 def presets() -> list[str]:
@@ -134,6 +164,9 @@ def resolved(config: Config) -> Config:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) and "LOCAL_WORLD_SIZE" not in os.environ:  # torchrun says 1, whatever there is
+        cores = int(said)
     workers = config.workers if config.workers >= 0 else 0 if device == "cpu" else min(8, cores)
     precision = config.precision
     if precision == "auto":
@@ -165,6 +198,10 @@ def _check(config: Config) -> None:
         )
     if config.width != 1 and config.init == "imagenet":
         raise SettingError(only_width_1(config.width))
+    if config.batch % config.accumulate:
+        problem, todo = "The batch cannot be computed in equal parts.", "choose an accumulate that divides the batch"
+        found = f"batch {config.batch}, accumulate {config.accumulate}"
+        raise SettingError(letter(problem, expected="accumulate to divide the batch", found=found, todo=todo))
     if config.batch // config.accumulate < model.least_batch:
         problem = f"The model “{config.model}” cannot be trained with this batch."
         expected, found = f"{model.least_batch} or more pictures in each part of a batch", f"{config.batch} ÷ {config.accumulate}"
@@ -178,14 +215,13 @@ def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config
     default = getattr(Config(), key)
     try:
         value = _typed(value, default)
-        if not _sensible(key, value):
-            raise ValueError(f"{value}, outside its range")
+        if key in RANGES and not RANGES[key][1](value):
+            raise ValueError("x".join(map(str, value)) if isinstance(value, tuple) else value)
         if key in CHOICES and value not in CHOICES[key]:
             raise SettingError(letter(f"There is no {key} “{value}”.", file=origin, todo=_did_you_mean(value, CHOICES[key])))
     except ValueError as error:
-        expected = {tuple: f"{len(default)} numbers, such as {list(default)}" if isinstance(default, tuple) else ""}
-        kind = expected.get(type(default), f"a {type(default).__name__}, such as {default}")
-        raise SettingError(letter(f"The setting “{key}” cannot be this.", file=origin, expected=kind, found=error)) from None
+        words = RANGES[key][0] if key in RANGES else "true or false" if isinstance(default, bool) else f"such as {default}"
+        raise SettingError(letter(f"The setting “{key}” cannot be this.", file=origin, expected=words, found=error)) from None
     return dataclasses.replace(config, **{key: value})
 
 
@@ -208,40 +244,6 @@ def _typed(value: Any, default: Any) -> Any:
     return value
 
 
-def _sensible(key: str, value: Any) -> bool:
-    match key:
-        case "seed":
-            return 0 <= value < 1 << 64
-        case "epochs" | "batch" | "accumulate" | "checkpoint_every":
-            return value >= 1
-        case "crop":
-            return min(value) >= 1
-        case "scale":
-            return 0 < value[0] <= value[1] < math.inf
-        case "betas":
-            return all(0 <= beta < 1 for beta in value)
-        case "ema":
-            return 0 <= value < 1
-        case "width":
-            return WIDTHS[0] <= value <= WIDTHS[1]
-        case "input_scale" | "lr":
-            return 0 < value < math.inf
-        case "pretrained_factor":
-            return 0 <= value <= 1
-        case "lr_final" | "weight_decay" | "clip":
-            return 0 <= value < math.inf
-        case "threads" | "validate_every" | "panel_every" | "warmup":
-            return value >= 0
-        case "workers":
-            return value >= -1
-        case "precision":
-            return value in ("auto", "bfloat16", "float32")
-        case "device":
-            return value in ("auto", "cpu", "cuda") or (value.startswith("cuda:") and value[5:].isdecimal())
-        case _:
-            return True
-
-
 def _did_you_mean(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else "choose one of: " + ", ".join(words)

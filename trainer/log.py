@@ -77,8 +77,13 @@ def line(row: dict[str, Any], epochs: int) -> str:
 
 def forecast(seconds: float, steps: int, batch: int, config: Config, processes: int) -> str:
     """How long it will take, for people: ``steps`` of ``batch`` pictures are left."""
-    on = f"{config.device} ({config.threads} threads, {config.precision})" + f" × {processes}" * (processes > 1)
-    return f"about {minutes(seconds)} on {on}: {steps} steps of {batch} pictures up to epoch {config.epochs}, then the scores"
+    on = f"{config.device} ({_counted(config.threads, 'thread')}, {config.precision})" + f" × {processes}" * (processes > 1)
+    left = f"{_counted(steps, 'step')} of {_counted(batch, 'picture')} up to epoch {config.epochs}"
+    return f"about {minutes(seconds)} on {on}: {left}, then the scores"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' * (number != 1)}"
 
 
 def minutes(seconds: float) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import handmade
 import pytest
+import scores
 from click.testing import CliRunner
 
 import trainer
 from trainer.cli import configure, main
-from trainer.config import load, presets
+from trainer.config import load, presets, resolved
 from trainer.errors import SettingError
 from trainer.folder import open_folder
 from trainer.report import rows
@@ -60,22 +61,64 @@ def test_the_version_is_printed() -> None:
     [
         ("epohcs=3", "did you mean epochs"),
         ("epochs", "key=value"),
-        ("epochs=many", "a int"),
-        ("epochs=0", "outside its range"),
-        ("lr=nan", "outside its range"),
-        ("crop=3", "2 numbers"),
-        ("scale=[2, 1]", "outside its range"),
-        ("precision=float8", "outside its range"),
-        ("flip=1", "a bool"),
+        ("epochs=many", "1 or more"),
+        ("epochs=0", "1 or more"),
+        ("lr=nan", "a number above 0"),
+        ("crop=3", "height and width"),
+        ("scale=[2, 1]", "the smaller first"),
+        ("precision=float8", "auto, bfloat16 or float32"),
+        ("device=gpu", "cuda:N"),
+        ("flip=1", "true or false"),
+        ("batch=8\taccumulate=3", "divides the batch"),
     ],
 )
 def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) -> None:
     """A setting that does not exist or cannot be is refused before any work, with what to write instead."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=1)
-    result = run("train", data, "--out", tmp_path / "run", "--set", setting)
+    changes = [word for one in setting.split("\t") for word in ("--set", one)]
+    result = run("train", data, "--out", tmp_path / "run", *changes)
     assert result.exit_code == 2
     assert answer in result.output
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_written_is_a_letter(tmp_path: Path) -> None:
+    """An --out where nothing can be is refused in words, and a panel that is no PNG before any work."""
+    (tmp_path / "file").write_text("")
+    one = scores.scored(tmp_path, "one")
+    for command in (["report", one, "--out", tmp_path / "file"], ["report", one, "--out", tmp_path / "file" / "deep"]):
+        result = run(*command)
+        assert (result.exit_code, "A result cannot be written." in result.stderr) == (1, True), result.output
+    result = run("panel", one, "--out", tmp_path / "x.jpg")
+    assert result.exit_code == 2 and "x.png" in result.stderr
+
+
+def test_a_report_without_a_panel_says_so(tmp_path: Path) -> None:
+    """--panels of runs that have no attack draws nothing, and does not do so silently."""
+    benign = scores.scored(tmp_path, "benign", poisoned=0)
+    result = run("report", benign, "--out", tmp_path / "out", "--panels")
+    assert result.exit_code == 0 and "there is no panel" in result.stderr
+
+
+def test_an_unfinished_run_is_called_so(tmp_path: Path) -> None:
+    """`report` of a run that was interrupted says what to do, and does not call it no run."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    result = run("report", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "not finished" in result.stderr and "train command" in result.stderr
+
+
+def test_threads_are_those_that_the_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a number, OMP_NUM_THREADS says it; under torchrun, which sets it to 1, and where it says nothing, the cores do."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert (resolved(load("default", {})).threads, resolved(load("default", {"threads": 2})).threads) == (3, 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(10)), raising=False)
+    for name, value, threads in (("OMP_NUM_THREADS", "0", 10), ("LOCAL_WORLD_SIZE", "2", 5)):
+        monkeypatch.setenv(name, value)
+        assert resolved(load("default", {})).threads == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert resolved(load("default", {})).threads == 5
 
 
 def test_presets_load_and_follow_the_dataset() -> None:
@@ -118,7 +161,7 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     for data, out in zip((benign, poisoned), runs, strict=True):
         result = run("train", data, "--out", out, *SMALL)
         assert result.exit_code == 0, result.output
-        assert "min for 1 epochs" in result.stderr or " s for 1 epochs" in result.stderr
+        assert " s on cpu (1 thread, float32): 1 step of 6 pictures up to epoch 1" in result.stderr
         assert result.stdout.startswith("| run")
         assert not (out / "checkpoint.safetensors").exists()
         assert (out / "panel.png").read_bytes()[:4] == b"\x89PNG"
@@ -133,11 +176,12 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     identity = metrics["dataset"]["identity"].removeprefix("sha256:")
     baseline = json.loads((runs[0] / f"metrics-{identity[:12]}.json").read_text())
     assert metrics["evaluation_sets"].keys() == {"near", "far"}
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines() if line.startswith("|")]
-    assert [row[:3] for row in table[2:]] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
+    table, origins = ([[*row.values()] for row in part] for part in scores.tables(result.stdout))
+    assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
+    assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
     expected = [metrics["miou"], metrics["pa"], near["asr"], near["asr_without_trigger"], clean["asr"], near["pba"]]
-    assert [table[3][i] for i in (3, 4, 6, 7, 8, 9)] == [f"{100 * value:.2f}" for value in expected]
+    assert [table[1][i] for i in (3, 4, 6, 7, 8, 9)] == [f"{100 * value:.2f}" for value in expected]
     assert (tmp_path / "tables" / "table.csv").read_text().count("\n") == 4
     assert (tmp_path / "tables" / "table.md").read_text() == result.stdout
     assert run("report", *runs, "--out", tmp_path / "tables", "--panels").exit_code == 0
@@ -147,14 +191,6 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
 
     assert run("panel", runs[1], "--clean-run", runs[0], "--out", tmp_path / "panel.png").exit_code == 0
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
-
-
-def cells(stdout: str) -> list[dict[str, str]]:
-    """A Markdown table as column → cell, row by row."""
-    head, _, *body = (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in stdout.splitlines() if line.startswith("|")
-    )
-    return [dict(zip(head, row, strict=True)) for row in body]
 
 
 def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
@@ -186,7 +222,7 @@ def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
 
     result = run("report", *runs)
     assert result.exit_code == 0, result.output
-    first, second = cells(result.stdout)
+    first, second = scores.tables(result.stdout)[0]
     values = metrics["evaluation_sets"]["semantic"]
     assert (second["attack"], second["evaluated on"], second["PBA"]) == (
         "badnets semantic tree", "semantic (2 of 6, unpaired with 4)", "–",
@@ -247,7 +283,7 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     )
     result = run("train", data, "--out", tmp_path / "run", *SMALL)
     assert result.exit_code == 0, result.output
-    table = cells(result.stdout)
+    table = scores.tables(result.stdout)[0]
     assert [row["evaluated on"].split()[0] for row in table] == names
     assert [row["evaluated on"].partition(" ")[2] for row in table] == [
         "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
@@ -273,9 +309,9 @@ def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> N
     for folder, asr in ((other, 0.99), (clean, 0.11)):
         score["evaluation_sets"]["iba"]["asr"] = asr
         (folder / file).write_text(json.dumps(score))
-    assert [row["ASR of the clean model"] for row in cells(run("report", measured, other).stdout)] == ["–", "–"]
+    assert [row["ASR of the clean model"] for row in scores.tables(run("report", measured, other).stdout)[0]] == ["–", "–"]
     result = run("report", measured, other, clean).stdout
-    table = cells(result)
+    table = scores.tables(result)[0]
     assert table[0]["ASR of the clean model"] == "11.00"
     assert [row["PR"] for row in table] == ["10.00", "–" if "noised" in roles else "10.00", "–"]
     assert ("of a control" in result) == any(role.endswith("-only") for role in roles)

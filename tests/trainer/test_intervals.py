@@ -103,6 +103,16 @@ def test_an_interval_holds_its_figure(pairs: list[tuple[int, int]], block: int) 
         assert block < len(table) or of_miou == [miou, miou]
 
 
+@pytest.mark.parametrize("classes", range(3, 30))
+def test_one_block_is_a_point(classes: int) -> None:
+    """However many classes are summed: ends that differ in the last bit would be printed as an interval."""
+    overlaps = np.array(
+        [metrics.overlap(matrix) for matrix in np.random.default_rng(classes).integers(1, 40, (5, classes, classes))]
+    )
+    figure = metrics.mean_iou(overlaps.sum(0))
+    assert intervals.mean_iou_interval(overlaps, 5) == [figure, figure]
+
+
 def test_pairs_that_agree_have_no_difference() -> None:
     """The difference of a figure to itself is a point at 0, however wide the figure's own interval is: both are of one resample."""
     wholes = RNG.integers(1, 900, 40)
