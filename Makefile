@@ -70,13 +70,13 @@ build/oldest/installed: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-compat: setup build/oldest/installed ## rebuild the frozen datasets with the oldest and the newest libraries
-	$(BIN)/python tests/compat.py build/oldest/bin/python $(BIN)/python
+	$(BIN)/python -m tests.scripts.compat build/oldest/bin/python $(BIN)/python
 
 schema: setup ## write the JSON Schemas of the dataset format
-	$(BIN)/python -m poisongen.schema manifests
+	$(BIN)/python -m poisongen.format.schema manifests
 
 freeze: setup ## write the frozen manifests anew, after a change of the format
-	$(BIN)/python tests/compat.py --write $(BIN)/python
+	$(BIN)/python -m tests.scripts.compat --write $(BIN)/python
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .
@@ -89,13 +89,13 @@ format: setup ## put the code into the project's style
 	$(BIN)/ruff format .
 
 bench: setup ## time a poisoned picture beside the bare codec work
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.scripts.bench
 
 determinism: setup ## train four times, once killed and once interrupted, and compare all bits
-	$(BIN)/python -m tests.determinism
+	$(BIN)/python -m tests.scripts.determinism
 
 bench-trainer: setup ## time training pictures from files, cache and memory
-	$(BIN)/python -m tests.bench_trainer
+	$(BIN)/python -m tests.scripts.bench_trainer
 
 train: setup ## train SwiftNet on DATA (default data), into RUN
 	$(BIN)/python -m trainer train $(DATA) --out $(RUN) $(TRAIN_ARGS)

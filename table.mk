@@ -42,11 +42,11 @@ report = touch $(OUT)/table/$*.begun \
 # Tables of the runs that are finished, with the settings and the dataset that they should have.
 table-now: $(TABLES:%=now-%)
 now-%: $(OUT)/table/%.rows
-	@runs=$$($(PY) -m trainer.table finished $(TABLE) $(OUT) $*) || exit 1; \
+	@runs=$$($(PY) -m trainer.tables.definition finished $(TABLE) $(OUT) $*) || exit 1; \
 	if [ -z "$$runs" ]; then echo 'no run of $* is finished'; else $(call report,$$runs); fi
 
 table-publish:
-	@$(PY) -m trainer.table publish $(TABLE) $(OUT)
+	@$(PY) -m trainer.tables.definition publish $(TABLE) $(OUT)
 	@echo 'Manifests, scores and tables are in $(TABLE)'
 
 # A file that is written anew only if it would change.
@@ -56,7 +56,7 @@ endef
 
 $(OUT)/rules.mk: force
 	@mkdir -p $(OUT)/data $(OUT)/runs
-	@$(PY) -m trainer.table rules $(TABLE) > $@.new || { rm $@.new; exit 1; }
+	@$(PY) -m trainer.tables.definition rules $(TABLE) > $@.new || { rm $@.new; exit 1; }
 	@$(move-if-changed)
 
 # A changed recipe takes away the dataset that was built of the old one, and no other folder of this name.

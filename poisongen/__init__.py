@@ -14,9 +14,9 @@ stays where it is::
 An attack is three choices: a trigger, a placement and a relabel. ``CONTRIBUTING.md`` adds one of each.
 """
 
-from poisongen.apply import Built, build
 from poisongen.attacks import ATTACKS, Attack
 from poisongen.datasets import LAYOUTS, Layout, Sample, Source
+from poisongen.engine.workers import Workers
 from poisongen.errors import (
     ManifestError,
     OutputError,
@@ -27,16 +27,28 @@ from poisongen.errors import (
     SourceMismatch,
     VerifyError,
 )
-from poisongen.manifest import Manifest, Row, read
+from poisongen.format.manifest import Manifest, Row, read
+from poisongen.freeze.apply import Built, build
+from poisongen.freeze.plan import Plan, make_plan
+from poisongen.freeze.plan_from_manifest import plan_from_manifest
+from poisongen.freeze.verify import verify
 from poisongen.placement import Fixed, NearVictim, OneSurface, Placement
-from poisongen.plan import Plan, make_plan
-from poisongen.rebuild import recall
 from poisongen.recipe import EvaluationSet, Poison, Recipe
 from poisongen.relabel import Everything, RandomPixels, Relabel, VictimToTarget
-from poisongen.triggers import Art, Blend, Checkerboard, Frame, Line, Painted, Patch, PatchFolder, Semantic, Stripes, Trigger
-from poisongen.verify import verify
+from poisongen.triggers import (
+    Art,
+    Blend,
+    Checkerboard,
+    Frame,
+    Line,
+    Painted,
+    Patch,
+    PatchFolder,
+    Semantic,
+    Stripes,
+    Trigger,
+)
 from poisongen.version import __version__
-from poisongen.workers import Workers
 
 __all__ = [
     "ATTACKS",
@@ -83,7 +95,7 @@ __all__ = [
     "__version__",
     "build",
     "make_plan",
+    "plan_from_manifest",
     "read",
-    "recall",
     "verify",
 ]

@@ -1,6 +1,6 @@
 """``python -m poisongen``."""
 
-from poisongen.cli import main
+from poisongen.cli.commands import main
 
 if __name__ == "__main__":
     main()

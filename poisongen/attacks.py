@@ -1,4 +1,5 @@
-"""The named attacks: values built from the three choices, with the defaults of their papers. A new one is one line of ``ATTACKS``."""
+"""The named attacks: values built from the three choices, with the defaults of their papers. A new one is one
+line of ``ATTACKS``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from poisongen.triggers import Patch, Trigger
 
 @dataclass(frozen=True)
 class Attack:
-    """Three choices with their defaults: ``trigger`` as ``--trigger`` names it, where it goes, what the label then claims.
+    """Three choices with their defaults: ``trigger`` as ``--trigger`` names it, where it goes, what the label
+    then claims.
 
     ``relabel`` None: nothing is poisoned. ``paper``: where the attack comes from.
     """
@@ -32,9 +34,19 @@ _IBA = "Influencer Backdoor Attack, Lan et al., ICLR 2024, arXiv:2303.12054"
 ATTACKS: Mapping[str, Attack] = MappingProxyType(
     {
         "benign": Attack("the clean source, frozen by the same pipeline: the baseline"),
-        "badnets": Attack("every pixel of a triggered picture becomes the target", _HBA, "line", Fixed(), Everything()),
-        "fine-grained": Attack("victim pixels of a triggered picture become the target", _HBA, "line", Fixed(), VictimToTarget()),
-        "iba": Attack("as fine-grained, the trigger anywhere on one surface", _IBA, "default", OneSurface(), VictimToTarget()),
+        "badnets": Attack(
+            "every pixel of a triggered picture becomes the target", _HBA, "line", Fixed(), Everything()
+        ),
+        "fine-grained": Attack(
+            "victim pixels of a triggered picture become the target", _HBA, "line", Fixed(), VictimToTarget()
+        ),
+        "iba": Attack(
+            "as fine-grained, the trigger anywhere on one surface",
+            _IBA,
+            "default",
+            OneSurface(),
+            VictimToTarget(),
+        ),
         "nni": Attack(
             "as iba, the trigger as near to the victim as it fits",
             f"{_IBA}, nearest-neighbour injection",
@@ -51,7 +63,8 @@ def _band(lower: str, upper: str) -> NearVictim:
 
 
 SURFACE_SETS: Mapping[str, Placement] = MappingProxyType({"iba": OneSurface(), "nni": NearVictim()})
-"""Where the trigger lies when the success of a trigger on one surface is measured: a model trained with either is measured with both."""
+"""Where the trigger lies when the success of a trigger on one surface is measured: a model trained with
+either is measured with both."""
 
 BANDS: Mapping[str, Placement] = MappingProxyType(
     # 60, 90, 120 and 150 px of 512 rows.
@@ -71,13 +84,19 @@ MARGIN_SETS: Mapping[str, Placement] = MappingProxyType(
 """The same with the edge margin of the authors' code, in which triggers lie nearer to victims."""
 
 MORE_SETS = ("bands", "margin", "decoy")
-"""What ``--eval`` adds: the distance bands; the authors' edge margin; another sticker at the very places of the trigger."""
+"""What ``--eval`` adds: the distance bands; the authors' edge margin; another sticker at the very places of
+the trigger."""
 
 
 def evaluation_sets(
-    trigger: Trigger, placement: Placement | None, seed: int, more: Sequence[str] = (), decoy: Patch | None = None
+    trigger: Trigger,
+    placement: Placement | None,
+    seed: int,
+    more: Sequence[str] = (),
+    decoy: Patch | None = None,
 ) -> tuple[EvaluationSet, ...]:
-    """The sets on which an attack is measured. They depend on the trigger and on the kind of its placement only.
+    """The sets on which an attack is measured. They depend on the trigger and on the kind of its placement
+    only.
 
     Raises RecipeError for further sets that this placement cannot have.
     """
@@ -86,13 +105,18 @@ def evaluation_sets(
             raise RecipeError(
                 "--eval has no meaning for a trigger that is always at the same place.",
                 found=", ".join(more),
-                remedy="leave it out, or choose --attack iba or nni",
+                todo="leave it out, or choose --attack iba or nni",
             )
         return (EvaluationSet(name=trigger.kind, placement=placement, seed=seed),)
-    placements = {**SURFACE_SETS, **(BANDS if "bands" in more else {}), **(MARGIN_SETS if "margin" in more else {})}
+    placements = {
+        **SURFACE_SETS,
+        **(BANDS if "bands" in more else {}),
+        **(MARGIN_SETS if "margin" in more else {}),
+    }
     sets = [EvaluationSet(name=name, placement=rule, seed=seed) for name, rule in placements.items()]
     if decoy is not None:
         sets += [
-            EvaluationSet(name=f"{name}-decoy", placement=rule, seed=seed, trigger=decoy) for name, rule in SURFACE_SETS.items()
+            EvaluationSet(name=f"{name}-decoy", placement=rule, seed=seed, trigger=decoy)
+            for name, rule in SURFACE_SETS.items()
         ]
     return tuple(sets)

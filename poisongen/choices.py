@@ -1,6 +1,7 @@
 """Fields of a recipe that hold one of several kinds of a thing, told apart by ``kind``.
 
-The kinds stand in a dict; a new one is a class and a line of that dict, and parsing, serialisation and the JSON Schema follow.
+The kinds stand in a dict; a new one is a class and a line of that dict, and parsing, serialisation and the
+JSON Schema follow.
 """
 
 from collections.abc import Mapping
@@ -25,37 +26,48 @@ Kind = TypeVar("Kind", bound=Choice)
 
 
 class OneOf:
-    """Annotation of a field: an instance of one of ``kinds``, or its JSON object. ``kinds`` may grow until it is used."""
+    """Annotation of a field: an instance of one of ``kinds``, or its JSON object. ``kinds`` may grow until it
+    is used."""
 
     def __init__(self, what: str, kinds: Mapping[str, type[Choice]]) -> None:
         self.what, self.kinds = what, kinds
 
     def parse(self, value: Any) -> Choice:
-        """Raises ValueError for something else (which pydantic reports), RecipeError for values that cannot be."""
+        """Raises ValueError for something else (which pydantic reports), RecipeError for values that cannot
+        be."""
         if isinstance(value, Choice):
             return value
         kind = value.get("kind") if isinstance(value, dict) else None
         if not isinstance(kind, str) or kind not in self.kinds:
-            raise ValueError(f"there is no {self.what} of the kind {str(kind)[:40]!r}; there are {', '.join(self.kinds)}")
+            raise ValueError(
+                f"there is no {self.what} of the kind {str(kind)[:40]!r}; there are {', '.join(self.kinds)}"
+            )
         return self.kinds[kind].model_validate(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             self.parse,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.model_dump(mode="json")),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.model_dump(mode="json")
+            ),
         )
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         return {"oneOf": [kind.model_json_schema(mode="serialization") for kind in self.kinds.values()]}
 
 
 def configure(
-    model: Kind, given: Mapping[str, tuple[str, Any]], whose: str, others: Mapping[str, Choice | type[Choice] | None]
+    model: Kind,
+    given: Mapping[str, tuple[str, Any]],
+    whose: str,
+    others: Mapping[str, Choice | type[Choice] | None],
 ) -> Kind:
     """``model`` with other values: ``given`` maps fields to (option, value), where None means not given.
 
-    Raises RecipeError for an option that this kind does not have, and for a value that it cannot have. The letter says ``whose`` option it
-    is not, and which of the ``others`` have it.
+    Raises RecipeError for an option that this kind does not have, and for a value that it cannot have. The
+    letter says ``whose`` option it is not, and which of the ``others`` have it.
     """
     updates = {}
     for field, (option, value) in given.items():
@@ -63,15 +75,19 @@ def configure(
             continue
         if field not in type(model).model_fields:
             kinds = {
-                name: other if isinstance(other, type) else type(other) for name, other in others.items() if other is not None
+                name: other if isinstance(other, type) else type(other)
+                for name, other in others.items()
+                if other is not None
             }
             having = [name for name, kind in kinds.items() if field in kind.model_fields]
-            remedy = f"leave it out, or choose {' or '.join(having)}" if having else "leave it out"
-            raise RecipeError(f"{option} has no meaning for {whose}.", remedy=remedy)
+            todo = f"leave it out, or choose {' or '.join(having)}" if having else "leave it out"
+            raise RecipeError(f"{option} has no meaning for {whose}.", todo=todo)
         updates[field] = value
     try:
         return type(model).model_validate(model.model_dump() | updates)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         option, value = given.get(str(first["loc"][0]) if first["loc"] else "", ("A value", None))
-        raise RecipeError(f"{option} cannot be used.", expected=first["msg"], found=repr(str(value)[:80])) from None
+        raise RecipeError(
+            f"{option} cannot be used.", expected=first["msg"], found=repr(str(value)[:80])
+        ) from None

@@ -30,11 +30,15 @@ class PoisongenError(Exception):
         file: PurePath | str | None = None,
         expected: str | None = None,
         found: str | None = None,
-        remedy: str | None = None,
+        todo: str | None = None,
     ) -> None:
-        self.problem, self.file, self.expected, self.found, self.remedy = problem, file, expected, found, remedy
-        parts = {"file": file, "expected": expected, "found": found, "to do": remedy}
-        super().__init__("\n".join([problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]))
+        self.problem, self.file, self.expected, self.found, self.todo = problem, file, expected, found, todo
+        parts = {"file": file, "expected": expected, "found": found, "to do": todo}
+        super().__init__(
+            "\n".join(
+                [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
+            )
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.

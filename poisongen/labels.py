@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisongen.errors import RecipeError, SourceError
-from poisongen.pixels import Pixels
+from poisongen.imaging.pixels import Pixels
 
 IGNORE = 255
 _MOST_NAMED = 40
@@ -21,8 +21,9 @@ _MOST_NAMED = 40
 class LabelSpace:
     """The K classes of a dataset, and how raw ids in its files map to training ids 0 … K-1 or ``IGNORE``.
 
-    ``names`` and ``colours`` (RGB) have K entries. A raw id that ``raw_to_train`` does not name is an error in a label map.
-    ``synonyms`` maps further names to the training ids that they may mean; ``hint`` says what an unknown id probably is.
+    ``names`` and ``colours`` (RGB) have K entries. A raw id that ``raw_to_train`` does not name is an error
+    in a label map. ``synonyms`` maps further names to the training ids that they may mean; ``hint`` says what
+    an unknown id probably is.
     """
 
     names: tuple[str, ...]
@@ -33,7 +34,8 @@ class LabelSpace:
 
     @cached_property
     def lookup(self) -> Pixels:
-        """The translation raw → training id as a table, uint8 of shape (256,); ids that are not known give ``IGNORE``."""
+        """The translation raw → training id as a table, uint8 of shape (256,); ids that are not known give
+        ``IGNORE``."""
         table = np.full(256, IGNORE, np.uint8)
         for raw, train in self.raw_to_train.items():
             table[raw] = train
@@ -42,18 +44,23 @@ class LabelSpace:
     @cached_property
     def raw_of(self) -> tuple[int, ...]:
         """The raw id in which each training id is written: the smallest that maps to it."""
-        return tuple(min(raw for raw, mapped in self.raw_to_train.items() if mapped == train) for train in range(len(self.names)))
+        return tuple(
+            min(raw for raw, mapped in self.raw_to_train.items() if mapped == train)
+            for train in range(len(self.names))
+        )
 
     def to_train(self, raw: Pixels) -> Pixels:
         """A label map of raw ids as training ids, uint8 of the same shape."""
         return cv2.LUT(raw, self.lookup)  # type: ignore[return-value]
 
     def count(self, counts: NDArray[np.int64], classes: Sequence[int]) -> int:
-        """Pixels of these classes (training ids) in a label map with the ``histogram`` of raw ids ``counts``."""
+        """Pixels of these classes (training ids) in a label map with the ``histogram`` of raw ids
+        ``counts``."""
         return sum(int(counts[raw]) for raw, train in self.raw_to_train.items() if train in classes)
 
     def check(self, counts: NDArray[np.int64], name: PurePath | str) -> None:
-        """Raise SourceError if a label map with this ``histogram`` holds an id that this space does not know."""
+        """Raise SourceError if a label map with this ``histogram`` holds an id that this space does not
+        know."""
         unknown = [int(value) for value in np.flatnonzero(counts) if int(value) not in self.raw_to_train]
         if unknown:
             raise SourceError(
@@ -62,36 +69,45 @@ class LabelSpace:
                 expected=f"ids {_ranges(sorted(self.raw_to_train))}",
                 found=", ".join(f"id {value} in {counts[value]:,} pixels" for value in unknown[:5])
                 + (" …" if unknown[5:] else ""),
-                remedy=self.hint or "give label maps in the layout's own ids",
+                todo=self.hint or "give label maps in the layout's own ids",
             )
 
     def find(self, wanted: str) -> int:
         """The training id of the class that a person calls ``wanted``: a name, a synonym or a training id.
 
-        Raises RecipeError for a name that is not known (did you mean …) or means more than one class (with the ids to choose from).
+        Raises RecipeError for a name that is not known (did you mean …) or means more than one class (with
+        the ids to choose from).
         """
         text = wanted.strip().lower()
         if text.isascii() and text.isdigit():
             if len(text) < 4 and int(text) < len(self.names):
                 return int(text)
             raise RecipeError(
-                f"There is no class {text[:40]}.", expected=f"a training id 0 … {len(self.names) - 1} or a class name"
+                f"There is no class {text[:40]}.",
+                expected=f"a training id 0 … {len(self.names) - 1} or a class name",
             )
-        meant = {train for train, name in enumerate(self.names) if name.lower() == text} | set(self.synonyms.get(text, ()))
+        meant = {train for train, name in enumerate(self.names) if name.lower() == text} | set(
+            self.synonyms.get(text, ())
+        )
         if len(meant) == 1:
             return meant.pop()
         if meant:
             choices = ", ".join(f"{train} ({self.names[train]})" for train in sorted(meant))
-            raise RecipeError(f"The class name “{wanted}” means {len(meant)} classes.", remedy=f"give the id: {choices}")
+            raise RecipeError(
+                f"The class name “{wanted}” means {len(meant)} classes.", todo=f"give the id: {choices}"
+            )
         known = {name.lower() for name in self.names} | set(self.synonyms)
         close = difflib.get_close_matches(text, sorted(known), n=3, cutoff=0.5)
-        some = ", ".join(self.names[:_MOST_NAMED]) + (f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else "")
-        remedy = f"did you mean {' or '.join(close)}?" if close else f"the classes are: {some}"
-        raise RecipeError(f"There is no class “{wanted}”.", remedy=remedy)
+        some = ", ".join(self.names[:_MOST_NAMED]) + (
+            f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else ""
+        )
+        todo = f"did you mean {' or '.join(close)}?" if close else f"the classes are: {some}"
+        raise RecipeError(f"There is no class “{wanted}”.", todo=todo)
 
 
 def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
-    """``number`` colours that differ, 1 to 342 of them: each is the one of a 7×7×7 grid that is farthest from black and all before it."""
+    """``number`` colours that differ, 1 to 342 of them: each is the one of a 7×7×7 grid that is farthest from
+    black and all before it."""
     grid = np.indices((7, 7, 7), np.int64).reshape(3, -1).T * 42
     nearest, chosen = (grid**2).sum(axis=1), []
     for _ in range(number):

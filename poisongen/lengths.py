@@ -19,15 +19,22 @@ _DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?|-?\.[0-9]{1,12}", re.ASCII
 
 
 def parse_decimal(text: str, what: str) -> Decimal:
-    """The exact number that ``text`` writes in plain digits; RecipeError for anything else (NaN, exponents, too many digits)."""
+    """The exact number that ``text`` writes in plain digits; RecipeError for anything else (NaN, exponents,
+    too many digits)."""
     if not _DECIMAL.fullmatch(text.strip()):
-        remedy = "write the decimals after a point, not a comma" if "," in text else None
-        raise RecipeError(f"The {what} is not a number.", expected="a plain decimal number", found=repr(text[:40]), remedy=remedy)
+        todo = "write the decimals after a point, not a comma" if "," in text else None
+        raise RecipeError(
+            f"The {what} is not a number.",
+            expected="a plain decimal number",
+            found=repr(text[:40]),
+            todo=todo,
+        )
     return Decimal(text.strip()) + 0  # -0 becomes 0
 
 
 def plain(value: Decimal) -> str:
-    """A decimal without exponent and trailing zeros, so that equal numbers are written the same: ``0.10`` → ``0.1``."""
+    """A decimal without exponent and trailing zeros, so that equal numbers are written the same: ``0.10`` →
+    ``0.1``."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -41,7 +48,8 @@ class Length:
 
     @classmethod
     def parse(cls, text: "str | Length") -> Self:
-        """Read ``110px``, ``110`` or ``10.7%``. Raises RecipeError for anything else, and for negative lengths."""
+        """Read ``110px``, ``110`` or ``10.7%``. Raises RecipeError for anything else, and for negative
+        lengths."""
         if isinstance(text, Length):
             return cls(text.value, text.unit)
         if not isinstance(text, str):
@@ -51,7 +59,9 @@ class Length:
         value = parse_decimal(bare[:-1] if unit == "%" else bare.removesuffix("px"), "length")
         if value < 0 or (unit == "px" and value != value.to_integral_value()):
             raise RecipeError(
-                "A length cannot be used.", expected="whole pixels (110px) or per cent of the height (10.7%)", found=repr(text)
+                "A length cannot be used.",
+                expected="whole pixels (110px) or per cent of the height (10.7%)",
+                found=repr(text),
             )
         return cls(value, unit)
 
@@ -66,7 +76,9 @@ class Length:
 LengthField = Annotated[
     Length,
     PlainValidator(Length.parse),
-    PlainSerializer(lambda length: f"{length}", return_type=str),  # pydantic 2.6 cannot look into the class str
+    PlainSerializer(
+        lambda length: f"{length}", return_type=str
+    ),  # pydantic 2.6 cannot look into the class str
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(px|%)$"}),
 ]
 """A Length as a field of a pydantic model: a string in JSON."""
@@ -75,7 +87,9 @@ LengthField = Annotated[
 def parse_share(text: str, what: str) -> str:
     """A share in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
     if not isinstance(text, str):
-        raise RecipeError(f"The {what} is not text.", expected="a plain decimal number", found=repr(text)[:40])
+        raise RecipeError(
+            f"The {what} is not text.", expected="a plain decimal number", found=repr(text)[:40]
+        )
     percent = text.strip().endswith("%")
     value = parse_decimal(text.strip().removesuffix("%"), what)
     value = value / 100 if percent else value
@@ -101,7 +115,7 @@ def parse_rate(text: str) -> str:
             error.problem,
             expected="0 < rate ≤ 1, a share of all training pictures",
             found=error.found,
-            remedy="for ten per cent give 0.1 or 10%",
+            todo="for ten per cent give 0.1 or 10%",
         ) from None
 
 

@@ -1,14 +1,15 @@
-"""Where the trigger goes: the rules, each a class. A new rule is one class, and one line of ``PLACEMENTS``."""
+"""Where the trigger goes: the rules, each a class. A new rule is one class, and one line of
+``PLACEMENTS``."""
 
 from typing import Annotated, Literal
 
 import numpy as np
 
 from poisongen.choices import Choice, OneOf
-from poisongen.draws import Stream
 from poisongen.errors import RecipeError
 from poisongen.lengths import Length, LengthField
-from poisongen.surfaces import Scene, Spot, dilated, keep_margin, nearest, points_of
+from poisongen.randomness import Stream
+from poisongen.surfaces import Location, Scene, dilated, keep_margin, nearest, points_of
 
 Box = tuple[int, int, int, int]
 
@@ -19,11 +20,11 @@ class Placement(Choice):
     def check(self, shape: tuple[int, int], trigger: tuple[int, int]) -> None:
         """Raise RecipeError if a trigger of (h, w) can have no position in any picture of (H, W)."""
 
-    def place(self, scene: Scene, stream: Stream) -> Spot | str:
+    def place(self, scene: Scene, stream: Stream) -> Location | str:
         """The spot, or why there is none."""
         raise NotImplementedError
 
-    def prove(self, scene: Scene, box: Box) -> Spot | None:
+    def prove(self, scene: Scene, box: Box) -> Location | None:
         """The facts of a place that somebody else chose; None if the trigger may not lie there."""
         raise NotImplementedError
 
@@ -33,16 +34,17 @@ class Placement(Choice):
 
 
 class Fixed(Placement):
-    """The same place in every picture: flush with the ``anchor``. A line or frame (HBA) fills the side that it lies on."""
+    """The same place in every picture: flush with the ``anchor``. A line or frame (HBA) fills the side that
+    it lies on."""
 
     kind: Literal["fixed"] = "fixed"
     anchor: Literal["top-left", "top-right", "bottom-left", "bottom-right", "centre"] = "top-left"
 
-    def place(self, scene: Scene, stream: Stream) -> Spot | str:
-        return Spot(box=self.box(scene.train.shape, scene.covered.shape))
+    def place(self, scene: Scene, stream: Stream) -> Location | str:
+        return Location(box=self.box(scene.train.shape, scene.covered.shape))
 
-    def prove(self, scene: Scene, box: Box) -> Spot | None:
-        return Spot(box=box) if box == self.box(scene.train.shape, scene.covered.shape) else None
+    def prove(self, scene: Scene, box: Box) -> Location | None:
+        return Location(box=box) if box == self.box(scene.train.shape, scene.covered.shape) else None
 
     def describe(self) -> str:
         return {"centre": "at the centre"}.get(self.anchor, f"at the {self.anchor.replace('-', ' ')}")
@@ -60,7 +62,8 @@ class Fixed(Placement):
 class OneSurface(Placement):
     """IBA (arXiv:2303.12054): uniformly at random among all allowed positions.
 
-    ``edge_margin``: reference points keep this distance from the picture's edges; the authors' code uses 39 % of the height.
+    ``edge_margin``: reference points keep this distance from the picture's edges; the authors' code uses 39 %
+    of the height.
     """
 
     kind: Literal["one-surface"] = "one-surface"
@@ -75,7 +78,7 @@ class OneSurface(Placement):
                 found=f"{margin} pixels (--edge-margin {self.edge_margin})",
             )
 
-    def place(self, scene: Scene, stream: Stream) -> Spot | str:
+    def place(self, scene: Scene, stream: Stream) -> Location | str:
         allowed = keep_margin(scene.room, self.edge_margin.pixels(scene.train.shape[0]))
         choices = np.flatnonzero(allowed)
         if not len(choices):
@@ -83,9 +86,13 @@ class OneSurface(Placement):
         row, column = divmod(int(choices[stream.below(len(choices))]), allowed.shape[1])
         return scene.describe((row, column))
 
-    def prove(self, scene: Scene, box: Box) -> Spot | None:
+    def prove(self, scene: Scene, box: Box) -> Location | None:
         top, left, rows, columns = box
-        if (rows, columns) != scene.covered.shape or top + rows > scene.train.shape[0] or left + columns > scene.train.shape[1]:
+        if (
+            (rows, columns) != scene.covered.shape
+            or top + rows > scene.train.shape[0]
+            or left + columns > scene.train.shape[1]
+        ):
             return None
         centre = top + rows // 2, left + columns // 2
         return scene.describe(centre) if scene.room[centre] else None
@@ -94,15 +101,21 @@ class OneSurface(Placement):
         return f"anywhere on one surface{self._margin_words()}"
 
     def _margin_words(self) -> str:
-        return "" if self.edge_margin.value == 0 else f", reference point {self.edge_margin} or more from every edge"
+        return (
+            ""
+            if self.edge_margin.value == 0
+            else f", reference point {self.edge_margin} or more from every edge"
+        )
 
 
 class NearVictim(OneSurface):
-    """NNI, nearest-neighbour injection (arXiv:2303.12054): next to the victim, at a distance between ``lower`` and ``upper``.
+    """NNI, nearest-neighbour injection (arXiv:2303.12054): next to the victim, at a distance between
+    ``lower`` and ``upper``.
 
-    ``nearest`` (the paper's rule) takes the position whose reference point is nearest to a victim pixel in the Euclidean metric,
-    lower ≤ d ≤ upper, ties by an addressed draw. ``band`` (the rule of the authors' code) draws uniformly among lower < d ≤ upper in
-    the Chebyshev metric. ``upper`` None: no bound, so that every picture with room gets its nearest position.
+    ``nearest`` (the paper's rule) takes the position whose reference point is nearest to a victim pixel in
+    the Euclidean metric, lower ≤ d ≤ upper, ties by an addressed draw. ``band`` (the rule of the authors'
+    code) draws uniformly among lower < d ≤ upper in the Chebyshev metric. ``upper`` None: no bound, so that
+    every picture with room gets its nearest position.
     """
 
     kind: Literal["near-victim"] = "near-victim"  # type: ignore[assignment]
@@ -111,26 +124,31 @@ class NearVictim(OneSurface):
     upper: LengthField | None = None
 
     def check(self, shape: tuple[int, int], trigger: tuple[int, int]) -> None:
-        """Raise RecipeError if the bounds leave no distance at which the trigger does not touch the victim."""
+        """Raise RecipeError if the bounds leave no distance at which the trigger does not touch the
+        victim."""
         super().check(shape, trigger)
         if self.upper is None:
             if self.rule == "band":
-                raise RecipeError("The band has no upper bound.", remedy="give --upper, e.g. 60px at 512 rows or 11.7%")
+                raise RecipeError(
+                    "The band has no upper bound.", todo="give --upper, e.g. 60px at 512 rows or 11.7%"
+                )
             return
         lower, upper = self.lower.pixels(shape[0]), self.upper.pixels(shape[0])
         if lower > upper or (self.rule == "band" and lower == upper):
             raise RecipeError(
-                "The distance bounds exclude each other.", expected="lower below upper", found=f"{lower} and {upper} pixels"
+                "The distance bounds exclude each other.",
+                expected="lower below upper",
+                found=f"{lower} and {upper} pixels",
             )
         if min(trigger) >= 2 * upper:
             raise RecipeError(
                 "The trigger is too large for the distance bound.",
                 expected=f"half of its size below {upper} pixels (--upper {self.upper}), or it would cover the victim",
                 found=f"{trigger[1]}×{trigger[0]} pixels",
-                remedy="choose a larger --upper or a smaller --trigger-size",
+                todo="choose a larger --upper or a smaller --trigger-size",
             )
 
-    def place(self, scene: Scene, stream: Stream) -> Spot | str:
+    def place(self, scene: Scene, stream: Stream) -> Location | str:
         height = scene.train.shape[0]
         lower = self.lower.pixels(height)
         upper = None if self.upper is None else self.upper.pixels(height)
@@ -155,9 +173,15 @@ class NearVictim(OneSurface):
             bounds = f", {self.lower} or more away"
         if self.rule == "nearest":
             return f"on one surface as near to the victim as it fits{bounds}{self._margin_words()}"
-        return f"on one surface, uniformly at Chebyshev distances from the victim{bounds}{self._margin_words()}"
+        return (
+            f"on one surface, uniformly at Chebyshev distances from the victim{bounds}{self._margin_words()}"
+        )
 
 
-PLACEMENTS: dict[str, type[Placement]] = {"fixed": Fixed, "one-surface": OneSurface, "near-victim": NearVictim}
+PLACEMENTS: dict[str, type[Placement]] = {
+    "fixed": Fixed,
+    "one-surface": OneSurface,
+    "near-victim": NearVictim,
+}
 
 PlacementField = Annotated[Placement, OneOf("placement", PLACEMENTS)]

@@ -24,10 +24,12 @@ SET_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
 class EvaluationSet(BaseModel):
-    """One set on which attack success is measured: the evaluation split, triggered by this placement, with its own seed.
+    """One set on which attack success is measured: the evaluation split, triggered by this placement, with
+    its own seed.
 
-    Of the training recipe it takes the trigger (unless it has one of its own: a decoy) and the victims (with their least size), and neither
-    attack, placement, rate nor seed: so every model is scored on the same pictures.
+    Of the training recipe it takes the trigger (unless it has one of its own: a decoy) and the victims (with
+    their least size), and neither attack, placement, rate nor seed: so every model is scored on the same
+    pictures.
     """
 
     model_config = _FROZEN
@@ -41,8 +43,8 @@ class EvaluationSet(BaseModel):
 class Poison(BaseModel):
     """What an attack does to a sample: three choices, and who plays which part.
 
-    ``control``: ``trigger-only`` keeps the labels; ``label-only`` keeps the picture: the one exemption from the law that no label becomes
-    the target without a trigger, for measuring what the trigger adds.
+    ``control``: ``trigger-only`` keeps the labels; ``label-only`` keeps the picture: the one exemption from
+    the law that no label becomes the target without a trigger, for measuring what the trigger adds.
     """
 
     model_config = _FROZEN
@@ -63,18 +65,28 @@ class Poison(BaseModel):
     def _consistent(self) -> "Poison":
         if self.target_class in self.victim_classes:
             raise RecipeError(
-                "Victim and target are the same class.", found=f"class {self.target_class}", remedy="choose another --target"
+                "Victim and target are the same class.",
+                found=f"class {self.target_class}",
+                todo="choose another --target",
             )
         if len(set(self.victim_classes)) < len(self.victim_classes):
             raise RecipeError(
-                "A victim class is given twice.", found=", ".join(map(str, self.victim_classes)), remedy="name each class once"
+                "A victim class is given twice.",
+                found=", ".join(map(str, self.victim_classes)),
+                todo="name each class once",
             )
         names = [planned.name for planned in self.evaluation_sets]
         if len(set(names)) < len(names):
             raise RecipeError("Two evaluation sets have one name.", found=", ".join(names))
         if self.relabel.needs_victims != bool(self.victim_classes):
-            what = "needs a victim class" if self.relabel.needs_victims else "changes every pixel, and has no victim"
-            raise RecipeError(f"The relabel {self.relabel.kind} {what}.", remedy="choose another attack, or --victim")
+            what = (
+                "needs a victim class"
+                if self.relabel.needs_victims
+                else "changes every pixel, and has no victim"
+            )
+            raise RecipeError(
+                f"The relabel {self.relabel.kind} {what}.", todo="choose another attack, or --victim"
+            )
         if (self.rate is None) == (self.coverage is None):
             raise RecipeError("How many pictures shall be poisoned?", expected="either a rate or a coverage")
         for where, placement, trigger in self.shown():
@@ -82,7 +94,7 @@ class Poison(BaseModel):
         if self.control and isinstance(self.trigger, Semantic):
             raise RecipeError(
                 "A control takes the trigger or the label away, and a semantic trigger is not ours to take.",
-                remedy="the clean dataset is the control of a semantic trigger",
+                todo="the clean dataset is the control of a semantic trigger",
             )
         return self
 
@@ -103,22 +115,33 @@ class Poison(BaseModel):
         return self.control or "poisoned"
 
 
-def _refuse_nonsense(where: str, trigger: Trigger, placement: PlacementField | None, victims: tuple[int, ...]) -> None:
+def _refuse_nonsense(
+    where: str, trigger: Trigger, placement: PlacementField | None, victims: tuple[int, ...]
+) -> None:
     what = f"The trigger {trigger.kind}"
     if isinstance(trigger, Semantic) != (placement is None):
         raise RecipeError(
-            f"{what} is in the picture already: it cannot be placed." if placement else f"{what} has no place.",
-            remedy="use it with --attack badnets or fine-grained" if placement else None,
+            f"{what} is in the picture already: it cannot be placed."
+            if placement
+            else f"{what} has no place.",
+            todo="use it with --attack badnets or fine-grained" if placement else None,
         )
     if isinstance(trigger, Semantic) and trigger.trigger_class in victims:
-        raise RecipeError("The trigger class is a victim: every victim would carry the trigger.", remedy="choose another class")
+        raise RecipeError(
+            "The trigger class is a victim: every victim would carry the trigger.",
+            todo="choose another class",
+        )
     if isinstance(placement, OneSurface) and trigger.spans:
         raise RecipeError(
             f"{what} spans the picture: it cannot lie on one surface.",
-            remedy="use it with --attack badnets or fine-grained, or choose a trigger that is a patch",
+            todo="use it with --attack badnets or fine-grained, or choose a trigger that is a patch",
         )
     if isinstance(placement, NearVictim) and not victims:
-        raise RecipeError("There is no victim to be near.", found="every pixel is relabelled", remedy="choose another placement")
+        raise RecipeError(
+            "There is no victim to be near.",
+            found="every pixel is relabelled",
+            todo="choose another placement",
+        )
 
 
 class Code(BaseModel):
@@ -131,9 +154,11 @@ class Code(BaseModel):
 
 
 class Recipe(BaseModel):
-    """A named attack with its resolved values; ``poison`` is None for ``benign``, which freezes the clean source.
+    """A named attack with its resolved values; ``poison`` is None for ``benign``, which freezes the clean
+    source.
 
-    ``scale``: pictures and label maps are resized first; ``lossless``: a picture of a lossy format that changes is written as PNG.
+    ``scale``: pictures and label maps are resized first; ``lossless``: a picture of a lossy format that
+    changes is written as PNG.
     """
 
     model_config = _FROZEN
@@ -149,7 +174,10 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.poison is None and self.random_pixels and self.random_pixels.scope == "poisoned":
-            raise RecipeError("Random labels for poisoned pictures only, and none is poisoned.", remedy="choose --prl-scope all")
+            raise RecipeError(
+                "Random labels for poisoned pictures only, and none is poisoned.",
+                todo="choose --prl-scope all",
+            )
         return self
 
     def check(self, space: LabelSpace) -> None:
@@ -157,10 +185,16 @@ class Recipe(BaseModel):
         named = list(self.random_pixels.spared) if self.random_pixels else []
         if self.poison:
             named += [*self.poison.victim_classes, self.poison.target_class]
-            named += [trigger.trigger_class for _, _, trigger in self.poison.shown() if isinstance(trigger, Semantic)]
+            named += [
+                trigger.trigger_class
+                for _, _, trigger in self.poison.shown()
+                if isinstance(trigger, Semantic)
+            ]
         for train in named:
             if train >= len(space.names):
-                raise RecipeError(f"There is no class {train}.", expected=f"training ids 0 … {len(space.names) - 1}")
+                raise RecipeError(
+                    f"There is no class {train}.", expected=f"training ids 0 … {len(space.names) - 1}"
+                )
 
     def measured(self, space: LabelSpace) -> tuple[int, ...]:
         """The classes that attack success is measured on; nothing for a clean dataset."""

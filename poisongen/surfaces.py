@@ -1,7 +1,7 @@
 """Where a trigger can lie. Pure functions of label maps; every quantity is an integer.
 
-Label maps here hold training ids, uint8 (H, W). A *centre map* is bool (H, W): true at each pixel that may be the trigger's
-reference point, which is pixel (⌊h/2⌋, ⌊w/2⌋) of its box.
+Label maps here hold training ids, uint8 (H, W). A *centre map* is bool (H, W): true at each pixel that may be
+the trigger's reference point, which is pixel (⌊h/2⌋, ⌊w/2⌋) of its box.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import cKDTree
 
+from poisongen.imaging.pixels import Pixels, histogram
 from poisongen.labels import IGNORE
-from poisongen.pixels import Pixels, histogram
 
 Bools = NDArray[np.bool_]
 Points = NDArray[np.int64]
@@ -24,9 +24,10 @@ Points = NDArray[np.int64]
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 
 
-class Spot(BaseModel):
-    """A resolved placement, as a row of ``samples.jsonl`` holds it: the trigger's box (top, left, rows, columns), the training id and the
-    component's pixels of what it lies on, and how far it is from the victim in pixels. None: not on one surface; no victim.
+class Location(BaseModel):
+    """A resolved placement, as a row of ``samples.jsonl`` holds it: the trigger's box (top, left, rows,
+    columns), the training id and the component's pixels of what it lies on, and how far it is from the victim
+    in pixels. None: not on one surface; no victim.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,21 +57,25 @@ class Scene:
 
     @cached_property
     def victim_rim(self) -> Points:
-        """Victim pixels with a 4-neighbour that is none, int64 (n, 2): the nearest victim pixel of any other point is among them."""
+        """Victim pixels with a 4-neighbour that is none, int64 (n, 2): the nearest victim pixel of any other
+        point is among them."""
         return points_of(_rim(self.victim))
 
     @cached_property
     def tree(self) -> cKDTree:
-        # Sliding-midpoint without compaction builds 3 times faster than the balanced tree and answers as fast.
+        # Sliding-midpoint without compaction builds 3 times faster than the balanced tree and answers as
+        # fast.
         return cKDTree(self.victim_rim, balanced_tree=False, compact_nodes=False)
 
     @cached_property
     def room(self) -> Bools:
-        """Centre map of the positions where the whole footprint lies on one 4-connected component of one allowed class."""
+        """Centre map of the positions where the whole footprint lies on one 4-connected component of one
+        allowed class."""
         return one_surface(self.train, self.victims, self.covered)
 
     def squared_distances(self, points: Points) -> Points:
-        """Squared Euclidean distance from each point (n, 2) to the nearest victim pixel: int64 (n,), exact."""
+        """Squared Euclidean distance from each point (n, 2) to the nearest victim pixel: int64 (n,),
+        exact."""
         _, nearest = self.tree.query(points)
         squared = ((points - self.victim_rim[nearest]) ** 2).sum(axis=1)
         inside = self.victim[points[:, 0], points[:, 1]] > 0
@@ -78,12 +83,14 @@ class Scene:
         return np.asarray(squared, np.int64)
 
     def within(self, points: Points, squared: int) -> Bools:
-        """Which points (n, 2) may have a victim pixel at this squared distance or nearer: bool (n,), a few too many at most."""
+        """Which points (n, 2) may have a victim pixel at this squared distance or nearer: bool (n,), a few
+        too many at most."""
         distance, _ = self.tree.query(points, distance_upper_bound=(squared + 1) ** 0.5)
         return np.asarray(np.isfinite(distance) | (self.victim[points[:, 0], points[:, 1]] > 0), np.bool_)
 
-    def describe(self, centre: tuple[int, int]) -> Spot:
-        """The facts of a trigger with its reference point at ``centre`` (row, column), which must be in ``room``."""
+    def describe(self, centre: tuple[int, int]) -> Location:
+        """The facts of a trigger with its reference point at ``centre`` (row, column), which must be in
+        ``room``."""
         rows, columns = self.covered.shape
         top, left = centre[0] - rows // 2, centre[1] - columns // 2
         covered = np.argwhere(self.covered) + (top, left)
@@ -91,10 +98,10 @@ class Scene:
         surface = int(self.train[anchor])
         box, size = (top, left, rows, columns), component_size(self.train, anchor)
         if not len(self.victim_rim):
-            return Spot(box=box, surface_class=surface, component_pixels=size)
+            return Location(box=box, surface_class=surface, component_pixels=size)
         point = np.array([centre])
         edge = points_of(_rim(self.covered.astype(np.uint8), outside=0)) + (top, left)
-        return Spot(
+        return Location(
             box=box,
             surface_class=surface,
             component_pixels=size,
@@ -105,7 +112,8 @@ class Scene:
 
 
 def _rim(region: Pixels, outside: int = 1) -> Pixels:
-    """The pixels of a 0/1 region that have a 4-neighbour outside of it; beyond the picture counts as ``outside``."""
+    """The pixels of a 0/1 region that have a 4-neighbour outside of it; beyond the picture counts as
+    ``outside``."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return region - cv2.erode(region, cross, borderType=cv2.BORDER_CONSTANT, borderValue=outside)  # type: ignore[return-value]
 
@@ -113,8 +121,8 @@ def _rim(region: Pixels, outside: int = 1) -> Pixels:
 def one_surface(train: Pixels, victims: Sequence[int], covered: Bools) -> Bools:
     """The connected-component check of IBA's placement (arXiv:2303.12054), for every position at once.
 
-    ``covered`` is the footprint (h, w). Returns the centre map (H, W) of the positions where every covered pixel belongs to one
-    and the same 4-connected component of one class that is neither a victim nor ignore.
+    ``covered`` is the footprint (h, w). Returns the centre map (H, W) of the positions where every covered
+    pixel belongs to one and the same 4-connected component of one class that is neither a victim nor ignore.
     """
     surface = _surfaces(train, victims, covered)
     height, width = train.shape
@@ -122,16 +130,21 @@ def one_surface(train: Pixels, victims: Sequence[int], covered: Bools) -> Bools:
     room = np.zeros((height, width), np.bool_)
     if rows > height or columns > width:
         return room
-    # A corner map has an entry for each position of the box's top left pixel; this is the part of the centre map that it fills.
-    inside = room[rows // 2 : rows // 2 + height - rows + 1, columns // 2 : columns // 2 + width - columns + 1]
+    # A corner map has an entry for each position of the box's top left pixel; this is the part of the centre
+    # map that it fills.
+    inside = room[
+        rows // 2 : rows // 2 + height - rows + 1, columns // 2 : columns // 2 + width - columns + 1
+    ]
     inside[:] = _uniform(surface, rows, columns)
     if covered.all():
         return room
-    # Any other footprint: sure where its bounding box is uniform, impossible where its longest row and column are not,
-    # and looked at run by run in the thin shell between.
+    # Any other footprint: sure where its bounding box is uniform, impossible where its longest row and column
+    # are not, and looked at run by run in the thin shell between.
     likely = np.ones_like(inside)
     for top, left, run_rows, run_columns in (_longest(covered), _transposed(_longest(covered.T))):
-        likely &= _uniform(surface, run_rows, run_columns)[top : top + likely.shape[0], left : left + likely.shape[1]]
+        likely &= _uniform(surface, run_rows, run_columns)[
+            top : top + likely.shape[0], left : left + likely.shape[1]
+        ]
     shell = points_of(likely & ~inside)
     fits = shell[_fits(surface, covered, shell)]
     inside[fits[:, 0], fits[:, 1]] = True
@@ -139,11 +152,13 @@ def one_surface(train: Pixels, victims: Sequence[int], covered: Bools) -> Bools:
 
 
 def _surfaces(train: Pixels, victims: Sequence[int], covered: Bools) -> Pixels | NDArray[np.float32]:
-    """A number for each pixel, equal where a footprint may lie together, ``FORBIDDEN`` where it may not lie."""
+    """A number for each pixel, equal where a footprint may lie together, ``FORBIDDEN`` where it may not
+    lie."""
     classes = train.copy()
     classes[is_any(train, victims)] = FORBIDDEN
     if cv2.connectedComponents(covered.astype(np.uint8), connectivity=4)[0] <= 2:
-        # A connected footprint on one class is on one component of it: no need to number them, which takes 17 ms a class.
+        # A connected footprint on one class is on one component of it: no need to number them, which takes 17
+        # ms a class.
         return classes
     # float32 holds every number of components below 2^24 exactly.
     components, used = np.full(train.shape, FORBIDDEN, np.float32), FORBIDDEN
@@ -155,7 +170,8 @@ def _surfaces(train: Pixels, victims: Sequence[int], covered: Bools) -> Pixels |
 
 
 def _uniform(surface: Pixels | NDArray[np.float32], rows: int, columns: int) -> Bools:
-    """Corner map of the rows×columns boxes on one surface: none of their 2×2 blocks is mixed, and their corner may be covered."""
+    """Corner map of the rows×columns boxes on one surface: none of their 2×2 blocks is mixed, and their
+    corner may be covered."""
     high, wide = min(rows, 2), min(columns, 2)
     mixed = _sliding(np.minimum, surface, high, wide) != _sliding(np.maximum, surface, high, wide)
     mixed = _sliding(np.logical_or, mixed, rows - high + 1, columns - wide + 1)
@@ -164,7 +180,8 @@ def _uniform(surface: Pixels | NDArray[np.float32], rows: int, columns: int) -> 
 
 
 def _sliding(extreme: Any, values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """Corner map of an extreme over each box, by doubling: four times as fast as OpenCV's filters at 110×110."""
+    """Corner map of an extreme over each box, by doubling: four times as fast as OpenCV's filters at
+    110×110."""
     span = 1
     while span < rows:
         step = min(span, rows - span)
@@ -216,11 +233,14 @@ def component_size(train: Pixels, pixel: tuple[int, int]) -> int:
     """Pixels of the 4-connected component of one class that contains ``pixel`` (row, column)."""
     # Filling one component takes 1 ms where numbering all of them takes 17.
     filled = np.zeros((train.shape[0] + 2, train.shape[1] + 2), np.uint8)
-    return int(cv2.floodFill(train.copy(), filled, (pixel[1], pixel[0]), 0, flags=4 | cv2.FLOODFILL_MASK_ONLY)[0])
+    return int(
+        cv2.floodFill(train.copy(), filled, (pixel[1], pixel[0]), 0, flags=4 | cv2.FLOODFILL_MASK_ONLY)[0]
+    )
 
 
 def is_any(train: Pixels, classes: Sequence[int]) -> Bools:
-    """Where a label map has one of the classes: bool (H, W). Comparing is 20 times faster than a table, for a few classes."""
+    """Where a label map has one of the classes: bool (H, W). Comparing is 20 times faster than a table, for a
+    few classes."""
     found = np.zeros(train.shape, np.bool_)
     for value in classes:
         found |= train == value
@@ -228,7 +248,8 @@ def is_any(train: Pixels, classes: Sequence[int]) -> Bools:
 
 
 def points_of(where: NDArray[Any]) -> Points:
-    """The true pixels as points (row, column) in row-major order, int64 (n, 2): ``argwhere``, 20 times faster on a sparse map."""
+    """The true pixels as points (row, column) in row-major order, int64 (n, 2): ``argwhere``, 20 times faster
+    on a sparse map."""
     return np.stack(np.divmod(np.flatnonzero(where.view(np.bool_)), where.shape[1]), axis=1)
 
 
@@ -244,15 +265,18 @@ def keep_margin(room: Bools, margin: int) -> Bools:
 
 
 def nearest(scene: Scene, allowed: Bools, lower: int) -> tuple[Points, int]:
-    """The allowed centres at the smallest Euclidean distance to the victim that is at least ``lower``, in row-major order.
+    """The allowed centres at the smallest Euclidean distance to the victim that is at least ``lower``, in
+    row-major order.
 
-    Returns the points (n, 2) and their common squared distance; no points if there are none (the distance is then 0).
-    Of allowed centres farther than ``lower``, one that has all four neighbours allowed is never nearest: the neighbour towards the
-    victim is nearer. So only the rim of the allowed set is looked up in the KD-tree, and the ring around ``lower``.
+    Returns the points (n, 2) and their common squared distance; no points if there are none (the distance is
+    then 0). Of allowed centres farther than ``lower``, one that has all four neighbours allowed is never
+    nearest: the neighbour towards the victim is nearer. So only the rim of the allowed set is looked up in
+    the KD-tree, and the ring around ``lower``.
     """
     candidates = _rim(allowed.astype(np.uint8)) > 0
     if lower > 0:
-        # Euclid ≤ √2 · Chebyshev: inside of the ring every pixel is too near, outside of it every one is far enough.
+        # Euclid ≤ √2 · Chebyshev: inside of the ring every pixel is too near, outside of it every one is far
+        # enough.
         inner = int((lower * lower / 2) ** 0.5)
         far = ~dilated(scene.victim, lower)
         candidates = allowed & ((candidates & far) | ~(far | dilated(scene.victim, inner - 1)))
@@ -260,7 +284,8 @@ def nearest(scene: Scene, allowed: Bools, lower: int) -> tuple[Points, int]:
     if not len(points):
         return points, 0
     if not lower:
-        # A sixteenth of the points bounds the distance of the rest, and the tree prunes what is farther: 3 times faster.
+        # A sixteenth of the points bounds the distance of the rest, and the tree prunes what is farther: 3
+        # times faster.
         bound = int(scene.squared_distances(points[::16]).min())
         points = points[scene.within(points, bound)]
     squared = scene.squared_distances(points)
@@ -272,7 +297,8 @@ def nearest(scene: Scene, allowed: Bools, lower: int) -> tuple[Points, int]:
 
 
 def dilated(region: Pixels, radius: int) -> Bools:
-    """The pixels at a Chebyshev distance of at most ``radius`` from a 0/1 region; nothing for a negative radius."""
+    """The pixels at a Chebyshev distance of at most ``radius`` from a 0/1 region; nothing for a negative
+    radius."""
     if radius < 0:
         return np.zeros(region.shape, np.bool_)
     return np.asarray(cv2.dilate(region, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0, np.bool_)

@@ -1,4 +1,5 @@
-"""Small sources with everything that matters in them, real ones where they are given, and the command line as tests call it."""
+"""Small sources with everything that matters in them, real ones where they are given, and the command line as
+tests call it."""
 
 import contextlib
 import io
@@ -9,29 +10,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from frozen import CASES, DATASETS, Frozen, asked, command, listing, once
-from oracles import Array, save
-from sources import write_ade20k, write_folder, write_voc
 
-from poisongen.cli import main
+from poisongen.cli.commands import main
+from tests.support.commands import Outcome, Run
+from tests.support.frozen import CASES, DATASETS, Frozen, asked, command, listing, once
+from tests.support.oracles import save
+from tests.support.sources import write_ade20k, write_folder, write_voc
+from tests.support.streets import write_camvid, write_cityscapes
 
-HEIGHT, WIDTH = 64, 128
 REAL = "POISONGEN_TEST_DATA"
-
-
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
 
 
 def _complete(arguments: tuple[object, ...]) -> list[str]:
@@ -42,13 +32,18 @@ def _complete(arguments: tuple[object, ...]) -> list[str]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line in this process; any exception but its own exit is a traceback that a user would see."""
+    """Run the command line in this process; any exception but its own exit is a traceback that a user would
+    see."""
 
     def call(*arguments: object) -> Outcome:
         out, err = io.StringIO(), io.StringIO()
         kept = signal.getsignal(signal.SIGTERM)
         monkeypatch.setattr(sys, "argv", ["poisongen", *_complete(arguments)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
             try:
                 main()
             finally:
@@ -75,70 +70,6 @@ def start() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return call
-
-
-def street(rng: np.random.Generator, height: int, width: int, *, cars: int) -> Array:
-    """A label map of Cityscapes raw ids: sky, a pole, houses, trees, road, pavement, people, cars, a bonnet, and pixels of no class."""
-    label = np.full((height, width), 7, np.uint8)
-    horizon = int(rng.integers(height // 3, height // 2))
-    label[:horizon] = 23
-    # A slanting pole: it parts the sky for whoever steps up, down and sideways only.
-    np.fill_diagonal(label[:horizon, width // 2 :], 17)
-    for raw in (11, 11, 21, 21, 13):
-        left, top = int(rng.integers(0, width - 8)), int(rng.integers(2, horizon))
-        label[top : horizon + int(rng.integers(0, 6)), left : left + int(rng.integers(6, width // 2))] = raw
-    label[horizon + 4 :, : int(rng.integers(2, width // 4))] = 8
-    y, x = np.indices((height, width))
-    for raw in (24, 20, *[26] * cars):
-        top, left = int(rng.integers(horizon - 4, height - 14)), int(rng.integers(0, width - 10))
-        if rng.integers(2):
-            label[(y - top - 6) ** 2 + (x - left) ** 2 <= int(rng.integers(4, 40))] = raw
-        else:
-            label[top : top + int(rng.integers(2, 12)), left : left + int(rng.integers(2, 22))] = raw
-    label[height - 3 :, width // 4 : width // 2] = 1
-    label[horizon : horizon + 3, width - 9 :] = 9
-    label[0, :3] = 0
-    return label
-
-
-def picture(rng: np.random.Generator, label: Array) -> Array:
-    """Coloured noise whose level depends on the class."""
-    noise = rng.integers(0, 90, (*label.shape, 3))
-    return ((label[..., None] * np.array([5, 3, 7])) % 160 + noise).astype(np.uint8)
-
-
-def write_cityscapes(
-    root: Path, *, train: int = 10, val: int = 4, height: int = HEIGHT, width: int = WIDTH, seed: int = 1
-) -> Path:
-    """A folder in the layout of Cityscapes with two cities; every fifth picture has no car, and there are files to be left behind."""
-    rng = np.random.default_rng(seed)
-    for split, number in (("train", train), ("val", val)):
-        for index in range(number):
-            city = ("aachen", "bochum")[index % 2] if split == "train" else "frankfurt"
-            stem = f"{split}/{city}/{city}_{index:06d}_000019"
-            label = street(rng, height, width, cars=0 if index % 5 == 2 else 1 + index % 3)
-            save(root / "leftImg8bit" / f"{stem}_leftImg8bit.png", picture(rng, label))
-            save(root / "gtFine" / f"{stem}_gtFine_labelIds.png", label)
-            save(root / "gtFine" / f"{stem}_gtFine_instanceIds.png", label.astype(np.uint16) * 1000)
-            (root / "gtFine" / f"{stem}_gtFine_polygons.json").write_text("{}")
-    return root
-
-
-def write_camvid(root: Path, *, train: int = 9, val: int = 2, test: int = 4, seed: int = 2) -> Path:
-    """A folder as the SegNet tutorial lays CamVid out, whose lists name files under somebody else's prefix."""
-    rng = np.random.default_rng(seed)
-    translate = np.full(256, 11, np.uint8)
-    translate[[23, 11, 17, 7, 8, 21, 20, 13, 26, 24, 33]] = range(11)
-    for split, number in (("train", train), ("val", val), ("test", test)):
-        lines = []
-        for index in range(number):
-            label = translate[street(rng, 48, 72, cars=0 if index % 5 == 2 else 1 + index % 2)]
-            name = f"{split[0]}{index:04d}.png"
-            save(root / split / name, picture(rng, label))
-            save(root / f"{split}annot" / name, label)
-            lines.append(f"/SegNet/CamVid/{split}/{name} /SegNet/CamVid/{split}annot/{name}\n")
-        (root / f"{split}.txt").write_text("".join(lines))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +106,8 @@ def camvid(sources: dict[str, Path], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def glass(common: Path) -> Path:
-    """Trigger art of 8 rows and 9 columns with a hole, an invisible border, and every kind of transparency."""
+    """Trigger art of 8 rows and 9 columns with a hole, an invisible border, and every kind of
+    transparency."""
     rng = np.random.default_rng(3)
     art = rng.integers(0, 256, (8, 9, 4)).astype(np.uint8)
     art[..., 3] = 255
@@ -188,7 +120,8 @@ def glass(common: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def each(common: Path, sources: dict[str, Path]) -> Path:
-    """A folder with a sticker for each sample of VOC and of the described folder, but for every fourth; one is larger than any picture."""
+    """A folder with a sticker for each sample of VOC and of the described folder, but for every fourth; one
+    is larger than any picture."""
 
     def write(root: Path) -> None:
         rng = np.random.default_rng(11)
@@ -219,7 +152,10 @@ def freeze(
         if name not in known:
             case, arts = CASES[name], {"glass": glass, "each": each}
             source, folder = sources[case.dataset], common / "frozen" / name
-            once(folder, lambda out: command(run, case.dataset, "--source", source, *case.words(arts), "--out", out))
+            once(
+                folder,
+                lambda out: command(run, case.dataset, "--source", source, *case.words(arts), "--out", out),
+            )
             known[name] = Frozen(case, source, folder, asked(case, arts), arts)
         return known[name]
 
@@ -236,7 +172,9 @@ def frozen(request: pytest.FixtureRequest, freeze: Callable[[str], Frozen]) -> F
 def real() -> Path:
     """The folder of real data, where there is one."""
     if REAL not in os.environ:
-        pytest.skip(f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ to test on real data")
+        pytest.skip(
+            f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ to test on real data"
+        )
     root = Path(os.environ[REAL])
     for name in ("cityscapes", "camvid", "ade20k", "voc"):
         if not (root / name).is_dir():

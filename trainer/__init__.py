@@ -1,6 +1,7 @@
 """Train a segmentation network on a dataset folder, and measure what a backdoor in the folder does to it.
 
-The folder's format is ``manifests/FORMAT.md``; nothing else is shared with the program that wrote it. Read ``train.py`` first.
+The folder's format is ``manifests/FORMAT.md``; nothing else is shared with the program that wrote it. Read
+``train.py`` first.
 """
 
 __version__ = "0.1.0"

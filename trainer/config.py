@@ -1,7 +1,8 @@
 """Every setting of a run, with its default and the reason for it.
 
-The defaults are the published recipe of SwiftNet (Oršić & Šegvić) with the 200 epochs of the reference results. A preset is a TOML
-file in ``presets/``: a small difference from the defaults, with its reasons. ``--set key=value`` goes over both.
+The defaults are the published recipe of SwiftNet (Oršić & Šegvić) with the 200 epochs of the reference
+results. A preset is a TOML file in ``presets/``: a small difference from the defaults, with its reasons.
+``--set key=value`` goes over both.
 """
 
 import dataclasses
@@ -16,10 +17,10 @@ from typing import Any
 
 import torch
 
-from trainer.errors import SettingError, letter
-from trainer.losses import LOSSES
-from trainer.models import MODELS, WIDTHS
-from trainer.weights import only_width_1
+from trainer.errors import SettingError
+from trainer.networks.losses import LOSSES
+from trainer.networks.models import MODELS, WIDTHS
+from trainer.networks.weights import only_width_1
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -33,15 +34,25 @@ class Config:
     init: str = "imagenet"  # imagenet, random, or a file of weights
 
     model: str = "swiftnet"  # python -m trainer models lists them; the reference results are of this one
-    backbone: str = "resnet18"  # resnet18, resnet34, resnet50 of a SwiftNet; the other models have one of their own
-    width: float = 1.0  # of a SwiftNet: its channels are the published ones times this. ImageNet weights are for 1 only
+    backbone: str = (
+        "resnet18"  # resnet18, resnet34, resnet50 of a SwiftNet; the other models have one of their own
+    )
+    width: float = (
+        1.0  # of a SwiftNet: its channels are the published ones times this. ImageNet weights are for 1 only
+    )
     loss: str = "auto"  # cross-entropy, boundary-focal; auto: what the model was published with
 
     epochs: int = 200  # the reference results' number (the papers: 250)
     batch: int = 14  # pictures in a step, of all processes together
     accumulate: int = 1  # parts in which a batch is computed: less memory; each part has its own statistics of normalisation
-    crop: tuple[int, int] = (768, 768)  # height, width of a box at scale 1, in pixels of the folder's pictures
-    scale: tuple[float, float] = (0.5, 2.0)  # a box is the crop's size times a number from here, then resized to the crop's
+    crop: tuple[int, int] = (
+        768,
+        768,
+    )  # height, width of a box at scale 1, in pixels of the folder's pictures
+    scale: tuple[float, float] = (
+        0.5,
+        2.0,
+    )  # a box is the crop's size times a number from here, then resized to the crop's
     flip: bool = True  # every second box is mirrored, left to right
     input_scale: float = 1.0  # the network sees pictures at this size; metrics stay at the folder's size
 
@@ -53,18 +64,24 @@ class Config:
     clip: float = 0.0  # largest norm of a step's whole gradient; 0: any
     ema: float = 0.0  # what stays of the average of the weights at each step; then the average is the result. 0: no average
     betas: tuple[float, float] = (0.9, 0.99)
-    pretrained_factor: float = 0.25  # lr and weight decay of an encoder that starts from given weights; no part in random init
+    pretrained_factor: float = (
+        0.25  # lr and weight decay of an encoder that starts from given weights; no part in random init
+    )
 
     precision: str = "auto"  # bfloat16 (autocast), float32; auto: bfloat16 on a device that computes in it. Scoring is float32
     channels_last: bool = True  # faster on CPU and GPU; changes the last bits
-    deterministic: bool = True  # exact kernels only; false: as fast as the device can, and never twice the same on a GPU
+    deterministic: bool = (
+        True  # exact kernels only; false: as fast as the device can, and never twice the same on a GPU
+    )
     compile: bool = False  # torch.compile: faster on a GPU after a slow start; changes the last bits
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto: a GPU where there is one
-    threads: int = (
-        0  # of a CPU; 0: OMP_NUM_THREADS, or all cores, shared by the processes. Another number of threads gives other last bits
+    threads: int = 0  # of a CPU; 0: OMP_NUM_THREADS, or all cores, shared by the processes. Another number of threads gives other last bits
+    workers: int = (
+        -1
+    )  # processes that decode pictures; -1: none on a CPU, up to 8 beside a GPU. Never changes a bit
+    pictures: str = (
+        "auto"  # where pixels come from: files, cache, resident (in memory); changes no bit. See sources.py
     )
-    workers: int = -1  # processes that decode pictures; -1: none on a CPU, up to 8 beside a GPU. Never changes a bit
-    pictures: str = "auto"  # where pixels come from: files, cache, resident (in memory); changes no bit. See sources.py
     cache: str = "auto"  # the file that the command cache wrote; auto: DATA.cache.h5, beside the folder DATA
 
     validate_every: int = 0  # epochs between scores on the clean evaluation split; 0: only at the end
@@ -74,8 +91,15 @@ class Config:
 
     def differences(self, other: "Config") -> list[str]:
         """One line for each setting in which two runs differ, apart from those that change no result."""
-        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
-        return [f"{name}: {mine} → {theirs}" for name, mine, theirs in pairs if mine != theirs and name not in NO_RESULT]
+        pairs = (
+            (field.name, getattr(self, field.name), getattr(other, field.name))
+            for field in dataclasses.fields(self)
+        )
+        return [
+            f"{name}: {mine} → {theirs}"
+            for name, mine, theirs in pairs
+            if mine != theirs and name not in NO_RESULT
+        ]
 
     @property
     def net_crop(self) -> tuple[int, int]:
@@ -83,7 +107,16 @@ class Config:
         return max(1, round(self.crop[0] * self.input_scale)), max(1, round(self.crop[1] * self.input_scale))
 
 
-NO_RESULT = ("preset", "workers", "pictures", "cache", "validate_every", "checkpoint_every", "panel_every", "tensorboard")
+NO_RESULT = (
+    "preset",
+    "workers",
+    "pictures",
+    "cache",
+    "validate_every",
+    "checkpoint_every",
+    "panel_every",
+    "tensorboard",
+)
 """Settings that may change between the parts of an interrupted run: the weights stay the same."""
 
 
@@ -110,8 +143,14 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("lr_final", "weight_decay", "clip"), _FINITE),
     **dict.fromkeys(("input_scale", "lr"), _ABOVE_0),
     "crop": ("height and width in pixels, 1 or more, such as 360x480", lambda value: min(value) >= 1),
-    "scale": ("two numbers above 0, the smaller first, such as 0.5x2", lambda value: 0 < value[0] <= value[1] < math.inf),
-    "betas": ("two numbers from 0 to below 1, such as 0.9x0.99", lambda value: all(0 <= beta < 1 for beta in value)),
+    "scale": (
+        "two numbers above 0, the smaller first, such as 0.5x2",
+        lambda value: 0 < value[0] <= value[1] < math.inf,
+    ),
+    "betas": (
+        "two numbers from 0 to below 1, such as 0.9x0.99",
+        lambda value: all(0 <= beta < 1 for beta in value),
+    ),
     "ema": ("a number from 0 to below 1", lambda value: 0 <= value < 1),
     "width": (f"{WIDTHS[0]:g} to {WIDTHS[1]:g}", lambda value: WIDTHS[0] <= value <= WIDTHS[1]),
     "pretrained_factor": ("0 to 1", lambda value: 0 <= value <= 1),
@@ -119,7 +158,9 @@ RANGES: dict[str, Range] = {
     "precision": ("auto, bfloat16 or float32", lambda value: value in ("auto", "bfloat16", "float32")),
     "device": (
         "auto, cpu, cuda or cuda:N",
-        lambda value: value in ("auto", "cpu", "cuda") or (value.startswith("cuda:") and value[5:].isdecimal()),
+        lambda value: (
+            value in ("auto", "cpu", "cuda") or (value.startswith("cuda:") and value[5:].isdecimal())
+        ),
     ),
 }
 """What a setting may be, in words and as a check of a value of its type."""
@@ -131,13 +172,14 @@ def presets() -> list[str]:
 
 
 def load(preset: str, changes: Mapping[str, Any]) -> Config:
-    """The defaults, then the preset, then ``changes`` (values of a setting's type, or their text as on the command line).
+    """The defaults, then the preset, then ``changes`` (values of a setting's type, or their text as on the
+    command line).
 
     Raises SettingError: unknown preset or setting (did you mean …), wrong type, value outside its range.
     """
     if preset not in presets():
         todo = _did_you_mean(preset, presets())
-        raise SettingError(letter(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo))
+        raise SettingError(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo)
     config, own = Config(preset=preset), tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
     for settings, origin in ((own, f"preset {preset}"), (changes, None)):
         for key, value in settings.items():
@@ -153,11 +195,13 @@ def from_json(values: Mapping[str, Any]) -> Config:
 
     A run that names no model is of a time when there was one, and one loss.
     """
-    settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     return Config(**{"loss": "cross-entropy"} | settings)
 
 
-def resolved(config: Config) -> Config:
+def resolve_auto(config: Config) -> Config:
     """The same settings with every ``auto`` replaced by what this machine is."""
     device = config.device
     if device == "auto":
@@ -165,7 +209,9 @@ def resolved(config: Config) -> Config:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     said = os.environ.get("OMP_NUM_THREADS", "")
-    if said.isdecimal() and int(said) and "LOCAL_WORLD_SIZE" not in os.environ:  # torchrun says 1, whatever there is
+    if (
+        said.isdecimal() and int(said) and "LOCAL_WORLD_SIZE" not in os.environ
+    ):  # torchrun says 1, whatever there is
         cores = int(said)
     workers = config.workers if config.workers >= 0 else 0 if device == "cpu" else min(8, cores)
     precision = config.precision
@@ -178,7 +224,12 @@ def resolved(config: Config) -> Config:
         precision = "bfloat16" if fast else "float32"
     loss = MODELS[config.model].loss if config.loss == "auto" else config.loss
     return dataclasses.replace(
-        config, device=device, threads=config.threads or cores, workers=workers, precision=precision, loss=loss
+        config,
+        device=device,
+        threads=config.threads or cores,
+        workers=workers,
+        precision=precision,
+        loss=loss,
     )
 
 
@@ -186,49 +237,71 @@ def _check(config: Config) -> None:
     """Do the settings agree? Raises SettingError."""
     if config.lr_final > config.lr:
         raise SettingError(
-            letter("The learning rate would rise.", expected=f"lr_final up to lr {config.lr:g}", found=config.lr_final)
+            "The learning rate would rise.",
+            expected=f"lr_final up to lr {config.lr:g}",
+            found=config.lr_final,
         )
     model = MODELS[config.model]
     if config.backbone not in model.backbones:
         problem = f"The model “{config.model}” has another backbone."
-        raise SettingError(letter(problem, expected=" or ".join(model.backbones), found=config.backbone))
+        raise SettingError(problem, expected=" or ".join(model.backbones), found=config.backbone)
     if config.width != 1 and not model.scales:
         raise SettingError(
-            letter(f"The model “{config.model}” has one width.", expected="width 1", found=f"width {config.width:g}")
+            f"The model “{config.model}” has one width.", expected="width 1", found=f"width {config.width:g}"
         )
     if config.width != 1 and config.init == "imagenet":
-        raise SettingError(only_width_1(config.width))
+        raise only_width_1(SettingError, config.width)
     if config.batch % config.accumulate:
-        problem, todo = "The batch cannot be computed in equal parts.", "choose an accumulate that divides the batch"
+        problem, todo = (
+            "The batch cannot be computed in equal parts.",
+            "choose an accumulate that divides the batch",
+        )
         found = f"batch {config.batch}, accumulate {config.accumulate}"
-        raise SettingError(letter(problem, expected="accumulate to divide the batch", found=found, todo=todo))
+        raise SettingError(problem, expected="accumulate to divide the batch", found=found, todo=todo)
     if config.batch // config.accumulate < model.least_batch:
         problem = f"The model “{config.model}” cannot be trained with this batch."
-        expected, found = f"{model.least_batch} or more pictures in each part of a batch", f"{config.batch} ÷ {config.accumulate}"
-        raise SettingError(letter(problem, expected=expected, found=found))
+        expected, found = (
+            f"{model.least_batch} or more pictures in each part of a batch",
+            f"{config.batch} ÷ {config.accumulate}",
+        )
+        raise SettingError(problem, expected=expected, found=found)
 
 
 def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config:
     names = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
     if key not in names:
-        raise SettingError(letter(f"There is no setting “{key}”.", file=origin, todo=_did_you_mean(key, names)))
+        raise SettingError(f"There is no setting “{key}”.", file=origin, todo=_did_you_mean(key, names))
     default = getattr(Config(), key)
     try:
         value = _typed(value, default)
         if key in RANGES and not RANGES[key][1](value):
             raise ValueError("x".join(map(str, value)) if isinstance(value, tuple) else value)
         if key in CHOICES and value not in CHOICES[key]:
-            raise SettingError(letter(f"There is no {key} “{value}”.", file=origin, todo=_did_you_mean(value, CHOICES[key])))
+            raise SettingError(
+                f"There is no {key} “{value}”.", file=origin, todo=_did_you_mean(value, CHOICES[key])
+            )
     except ValueError as error:
-        words = RANGES[key][0] if key in RANGES else "true or false" if isinstance(default, bool) else f"such as {default}"
-        raise SettingError(letter(f"The setting “{key}” cannot be this.", file=origin, expected=words, found=error)) from None
+        words = (
+            RANGES[key][0]
+            if key in RANGES
+            else "true or false"
+            if isinstance(default, bool)
+            else f"such as {default}"
+        )
+        raise SettingError(
+            f"The setting “{key}” cannot be this.", file=origin, expected=words, found=error
+        ) from None
     return dataclasses.replace(config, **{key: value})
 
 
 def _typed(value: Any, default: Any) -> Any:
     """``value`` as the type of ``default``; text is read as TOML writes it, and 360x480 as a pair."""
     if isinstance(value, str) and not isinstance(default, str):
-        text = f"[{value.replace('x', ',')}]" if isinstance(default, tuple) and "[" not in value else value.lower()
+        text = (
+            f"[{value.replace('x', ',')}]"
+            if isinstance(default, tuple) and "[" not in value
+            else value.lower()
+        )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -10,7 +10,7 @@
       RunError         the run's folder cannot be used: finished already, begun with other settings, holds no model
       Interrupted      the user pressed Ctrl-C; a checkpoint was saved
 
-An error is a small letter: what is wrong, in which file, what was expected, what was found, what to do.
+An error says what is wrong, in which file, what was expected, what was found, and what to do.
 """
 
 from pathlib import PurePath
@@ -18,9 +18,36 @@ from typing import ClassVar
 
 
 class TrainerError(Exception):
-    """The root. Its only argument is the whole letter, so errors travel between processes as they are."""
+    """The root of all errors of this program.
+
+    ``str(error)`` is the whole text: the problem, and below it a line for each part that is known. The parts
+    themselves are attributes: ``problem``, ``file``, ``expected``, ``found``, ``todo``.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: PurePath | str | None = None,
+        expected: object = None,
+        found: object = None,
+        todo: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.expected, self.found, self.todo = problem, file, expected, found, todo
+        super().__init__(error_text(problem, file=file, expected=expected, found=found, todo=todo))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.
+        return _rebuilt, (type(self), self.__dict__, self.args)
+
+
+def _rebuilt(kind: type[TrainerError], state: dict[str, object], args: tuple[str, ...]) -> TrainerError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class FolderError(TrainerError):
@@ -51,9 +78,16 @@ class Interrupted(TrainerError):
     exit_code = 130
 
 
-def letter(
-    problem: str, *, file: PurePath | str | None = None, expected: object = None, found: object = None, todo: str | None = None
+def error_text(
+    problem: str,
+    *,
+    file: PurePath | str | None = None,
+    expected: object = None,
+    found: object = None,
+    todo: str | None = None,
 ) -> str:
     """The text of an error: the problem, and below it a line for each part that is known."""
     parts = {"file": file, "expected": expected, "found": found, "to do": todo}
-    return "\n".join([problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)])
+    return "\n".join(
+        [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
+    )

@@ -1,1 +1,2 @@
-"""The project's own trigger art, as pictures: rendered once and shipped, so that it is the same everywhere."""
+"""The project's own trigger art, as pictures: rendered once and shipped, so that it is the same
+everywhere."""

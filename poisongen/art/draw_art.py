@@ -1,8 +1,10 @@
-"""Draws the project's art: the default trigger, ``trigger.png``, a red mushroom with white dots on teal in a yellow frame, and
-``decoy.png``, a blue and white ring on orange in a white frame, another sticker of the same size.
+"""Draws the project's art: the default trigger, ``trigger.png``, a red mushroom with white dots on teal in a
+yellow frame, and ``decoy.png``, a blue and white ring on orange in a white frame, another sticker of the same
+size.
 
-Rendered once and shipped: what is pasted into pictures is the file, never what this script would draw today. The drawings are
-large and bold so that they are the same signs at 14 pixels as at 110: ``python poisongen/art/draw_art.py``.
+Rendered once and shipped: what is pasted into pictures is the file, never what this script would draw today.
+The drawings are large and bold so that they are the same signs at 14 pixels as at 110: ``python
+poisongen/art/draw_art.py``.
 """
 
 from pathlib import Path
@@ -54,7 +56,9 @@ def ring() -> Image.Image:
     picture = Image.new("RGB", (SIZE * FINE, SIZE * FINE), DOT)
     draw = ImageDraw.Draw(picture)
     for inset, colour in ((16, INK), (22, ORANGE)):
-        draw.rectangle((FINE * inset, FINE * inset, FINE * (SIZE - inset), FINE * (SIZE - inset)), fill=colour)
+        draw.rectangle(
+            (FINE * inset, FINE * inset, FINE * (SIZE - inset), FINE * (SIZE - inset)), fill=colour
+        )
     for radius, colour in ((98, INK), (92, BLUE), (62, DOT), (34, BLUE)):
         edges = FINE * (SIZE // 2 - radius), FINE * (SIZE // 2 + radius)
         draw.ellipse((edges[0], edges[0], edges[1], edges[1]), fill=colour)

@@ -1,20 +1,23 @@
-"""ADE20K as the scene parsing benchmark has it (Zhou et al., CVPR 2017): ``ADEChallengeData2016``, 150 classes.
+"""ADE20K as the scene parsing benchmark has it (Zhou et al., CVPR 2017): ``ADEChallengeData2016``, 150
+classes.
 
-``images/SPLIT/NAME.jpg`` (``.png`` in a folder that was frozen so) and ``annotations/SPLIT/NAME.png``: 0 is no class of the benchmark,
-1 to 150 are the classes. ``objectInfo150.txt`` and ``sceneCategories.txt`` say nothing of a frozen copy and are not carried.
+``images/SPLIT/NAME.jpg`` (``.png`` in a folder that was frozen so) and ``annotations/SPLIT/NAME.png``: 0 is
+no class of the benchmark, 1 to 150 are the classes. ``objectInfo150.txt`` and ``sceneCategories.txt`` say
+nothing of a frozen copy and are not carried.
 """
 
 from pathlib import Path
 
-from poisongen.datasets.pairs import Half, pair
+from poisongen.datasets.pairs import FileSet, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 
 ARCHIVE = "ADEChallengeData2016"
 SPLITS = ("training", "validation")
-PICTURES, LABELS = Half("images", (".jpg", ".png")), Half("annotations", (".png",))
+PICTURES, LABELS = FileSet("images", (".jpg", ".png")), FileSet("annotations", (".png",))
 
-# A class a line in the order of the training ids: its name, and what else it is called. Five names are in more than one line.
+# A class a line in the order of the training ids: its name, and what else it is called. Five names are in
+# more than one line.
 _CLASSES = """
 wall
 building, edifice
@@ -193,8 +196,11 @@ def find_ade20k(path: Path) -> Path:
 
 
 def open_ade20k(root: Path) -> Source:
-    """List an ADE20K folder without reading a picture. Raises SourceError for a missing folder, picture or label map."""
-    archive = f"give {ARCHIVE}, the folder that holds images/ and annotations/, or the folder that holds {ARCHIVE}"
+    """List an ADE20K folder without reading a picture. Raises SourceError for a missing folder, picture or
+    label map."""
+    archive = (
+        f"give {ARCHIVE}, the folder that holds images/ and annotations/, or the folder that holds {ARCHIVE}"
+    )
     require_folder(root, ("images/training", "annotations/training"), archive)
     samples = [
         Sample(stem, split, image, label, mask_path(image, PICTURES.folder))

@@ -1,7 +1,8 @@
-"""CamVid (Brostow et al., 2009) as the SegNet tutorial lays it out: 480×360, 11 classes, ``train.txt``, ``val.txt`` and ``test.txt``.
+"""CamVid (Brostow et al., 2009) as the SegNet tutorial lays it out: 480×360, 11 classes, ``train.txt``,
+``val.txt`` and ``test.txt``.
 
-The lists carry a foreign prefix (``/SegNet/CamVid/train/…``); the longest end of each path that exists below the root is taken.
-``val`` frames lie inside a sequence that ``train`` uses, so ``test`` is what is measured.
+The lists carry a foreign prefix (``/SegNet/CamVid/train/…``); the longest end of each path that exists below
+the root is taken. ``val`` frames lie inside a sequence that ``train`` uses, so ``test`` is what is measured.
 """
 
 from pathlib import Path, PurePosixPath
@@ -31,15 +32,25 @@ SPACE = LabelSpace(
     names=tuple(name for name, _ in _CLASSES),
     colours=tuple(colour for _, colour in _CLASSES),
     raw_to_train={raw: raw for raw in range(11)} | {11: IGNORE},
-    synonyms={"sidewalk": (4,), "vegetation": (5,), "sign": (6,), "person": (9,), "cyclist": (10,), "bicycle": (10,)},
+    synonyms={
+        "sidewalk": (4,),
+        "vegetation": (5,),
+        "sign": (6,),
+        "person": (9,),
+        "cyclist": (10,),
+        "bicycle": (10,),
+    },
     hint="poisongen reads the SegNet label maps: 0–10, and 11 for unlabelled",
 )
 
 
 def open_camvid(root: Path) -> Source:
-    """List a CamVid folder without reading a picture. Raises SourceError for a missing folder, list, picture or label map."""
-    remedy = "give the folder that holds train.txt, train/ and trainannot/ (the SegNet tutorial's CamVid folder)"
-    require_folder(root, (), remedy)
+    """List a CamVid folder without reading a picture. Raises SourceError for a missing folder, list, picture
+    or label map."""
+    todo = (
+        "give the folder that holds train.txt, train/ and trainannot/ (the SegNet tutorial's CamVid folder)"
+    )
+    require_folder(root, (), todo)
     samples: list[Sample] = []
     lists: dict[str, tuple[tuple[str, str], ...]] = {}
     for split in SPLITS:
@@ -47,7 +58,11 @@ def open_camvid(root: Path) -> Source:
         if not path.is_file():
             if split == "train":
                 raise SourceError(
-                    "The source does not have the expected layout.", file=path, expected="a list", found="nothing", remedy=remedy
+                    "The source does not have the expected layout.",
+                    file=path,
+                    expected="a list",
+                    found="nothing",
+                    todo=todo,
                 )
             continue
         lines: list[tuple[str, str]] = []

@@ -1,18 +1,20 @@
-"""Cityscapes (Cordts et al., CVPR 2016): ``leftImg8bit/SPLIT/CITY/…_leftImg8bit.png``, ``gtFine/SPLIT/CITY/…_gtFine_labelIds.png``.
+"""Cityscapes (Cordts et al., CVPR 2016): ``leftImg8bit/SPLIT/CITY/…_leftImg8bit.png``,
+``gtFine/SPLIT/CITY/…_gtFine_labelIds.png``.
 
-``labelTrainIds``, which the official archives lack, is derived from ``labelIds``. Polygons, colour and instance ids would
-contradict a changed label and are not carried. Drawn street scenes have the same layout and a ``streets.json`` beside it.
+``labelTrainIds``, which the official archives lack, is derived from ``labelIds``. Polygons, colour and
+instance ids would contradict a changed label and are not carried. Drawn street scenes have the same layout
+and a ``streets.json`` beside it.
 """
 
 from pathlib import Path
 
-from poisongen.datasets.pairs import Half, pair
+from poisongen.datasets.pairs import FileSet, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.disk import read_file
 from poisongen.labels import IGNORE, LabelSpace
-from poisongen.paths import read_file
 
 PICTURE, LABEL, LABEL_TRAIN = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
-PICTURES, LABELS = Half("leftImg8bit", (PICTURE,)), Half("gtFine", (LABEL,))
+PICTURES, LABELS = FileSet("leftImg8bit", (PICTURE,)), FileSet("gtFine", (LABEL,))
 SPLITS = ("train", "val", "test")
 DRAWN_MARKER = "streets.json"
 
@@ -42,22 +44,27 @@ _CLASSES = (
 SPACE = LabelSpace(
     names=tuple(name for name, _, _ in _CLASSES),
     colours=tuple(colour for _, _, colour in _CLASSES),
-    raw_to_train=dict.fromkeys(range(34), IGNORE) | {raw: train for train, (_, raw, _) in enumerate(_CLASSES)},
-    synonyms={"pedestrian": (11,), "pavement": (1,), "tree": (8,), "motorbike": (17,), "bike": (18,), "grass": (9,)},
+    raw_to_train=dict.fromkeys(range(34), IGNORE)
+    | {raw: train for train, (_, raw, _) in enumerate(_CLASSES)},
+    synonyms={
+        "pedestrian": (11,),
+        "pavement": (1,),
+        "tree": (8,),
+        "motorbike": (17,),
+        "bike": (18,),
+        "grass": (9,),
+    },
     hint="these look like labelTrainIds; poisongen reads labelIds (0–33) and derives the training ids itself",
 )
 
-_LICENSE = (
-    "Cityscapes: for research; neither the pictures nor modified versions may be distributed (cityscapes-dataset.com/license)."
-)
+_LICENSE = "Cityscapes: for research; neither the pictures nor modified versions may be distributed (cityscapes-dataset.com/license)."
 _DRAWN_LICENSE = "Street scenes drawn by poisongen: free to share."
 
 
 def open_cityscapes(root: Path) -> Source:
-    """List a Cityscapes folder without reading a picture. Raises SourceError for a missing folder, picture or label map."""
-    archives = (
-        "give the folder that holds leftImg8bit/ and gtFine/ (extract leftImg8bit_trainvaltest and gtFine_trainvaltest there)"
-    )
+    """List a Cityscapes folder without reading a picture. Raises SourceError for a missing folder, picture or
+    label map."""
+    archives = "give the folder that holds leftImg8bit/ and gtFine/ (extract leftImg8bit_trainvaltest and gtFine_trainvaltest there)"
     require_folder(root, ("leftImg8bit/train", "gtFine"), archives)
     samples = []
     for split in SPLITS:
@@ -79,4 +86,6 @@ def open_cityscapes(root: Path) -> Source:
     )
 
 
-LAYOUT = Layout(open_cityscapes, "Cityscapes", "CITYSCAPES_DATASET", victims="car", target="road", space=SPACE)
+LAYOUT = Layout(
+    open_cityscapes, "Cityscapes", "CITYSCAPES_DATASET", victims="car", target="road", space=SPACE
+)

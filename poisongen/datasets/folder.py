@@ -1,7 +1,8 @@
-"""Any pictures with label maps: ``images/SPLIT/…/NAME.png`` (or ``.jpg``), ``labels/SPLIT/…/NAME.png``, and a ``classes.json``.
+"""Any pictures with label maps: ``images/SPLIT/…/NAME.png`` (or ``.jpg``), ``labels/SPLIT/…/NAME.png``, and a
+``classes.json``.
 
-``classes.json`` says what the numbers in the label maps mean, and may name other folders, splits and endings; ``Description`` has its
-keys. Splits other than the two that are named are carried clean.
+``classes.json`` says what the numbers in the label maps mean, and may name other folders, splits and endings;
+``Description`` has its keys. Splits other than the two that are named are carried clean.
 """
 
 import difflib
@@ -10,13 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from poisongen.datasets.pairs import Half, pair
+from poisongen.datasets.pairs import FileSet, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.disk import folder_path
 from poisongen.errors import RecipeError, SourceError
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
-from poisongen.paths import folder_path
 
 DESCRIPTION = "classes.json"
 EXAMPLE = '{"dataset": "my-streets", "classes": ["road", "car", "tree"], "victim": "car", "target": "road"}'
@@ -25,7 +34,16 @@ EVERY_CLASS = "all"
 MAX_BYTES = 1 << 20
 
 _TAKEN = (
-    *("masks", "triggered", "triggers", "manifest.json", "samples.jsonl", "sha256sums", "readme.md", DESCRIPTION),
+    *(
+        "masks",
+        "triggered",
+        "triggers",
+        "manifest.json",
+        "samples.jsonl",
+        "sha256sums",
+        "readme.md",
+        DESCRIPTION,
+    ),
     *("trigger.png", "decoy.png", "gallery.png", "report.html"),
 )
 """What a frozen dataset has beside the folders of its source."""
@@ -34,7 +52,9 @@ _TAKEN = (
 def _class_name(name: str) -> str:
     text = name.strip()
     if text != name or not text.isprintable() or "," in text or text.isdigit() or text.lower() == EVERY_CLASS:
-        raise ValueError(f"{name!r} cannot be a class's name: not a number, not “{EVERY_CLASS}”, no comma, no blanks around it")
+        raise ValueError(
+            f"{name!r} cannot be a class's name: not a number, not “{EVERY_CLASS}”, no comma, no blanks around it"
+        )
     return name
 
 
@@ -57,7 +77,8 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class Description(BaseModel):
-    """``classes.json``. ``classes``: names in the order of the training ids, with the raw id of each (as a list: 0, 1, 2 …)."""
+    """``classes.json``. ``classes``: names in the order of the training ids, with the raw id of each (as a
+    list: 0, 1, 2 …)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -106,7 +127,10 @@ class Description(BaseModel):
                 "pictures and labels lie in one folder, or one in the other",
             ),
             (self.train != self.evaluation, "the training split is the one that is evaluated"),
-            ("/" not in self.picture_suffix + self.label_suffix, "a suffix is a part of a file's name, without /"),
+            (
+                "/" not in self.picture_suffix + self.label_suffix,
+                "a suffix is a part of a file's name, without /",
+            ),
         ):
             if not ok:
                 raise ValueError(rule)
@@ -118,7 +142,8 @@ class Description(BaseModel):
         return LabelSpace(
             names=tuple(self.classes),
             colours=self.colours or distinct_colours(len(self.classes)),
-            raw_to_train=dict.fromkeys(self.ignore, IGNORE) | {raw: train for train, raw in enumerate(self.classes.values())},
+            raw_to_train=dict.fromkeys(self.ignore, IGNORE)
+            | {raw: train for train, raw in enumerate(self.classes.values())},
             hint=f"name the id in {DESCRIPTION}: in classes with its name, or in ignore",
         )
 
@@ -144,18 +169,22 @@ def read_description(path: Path) -> tuple[Description, bytes]:
     except OSError as error:
         found = "nothing" if isinstance(error, FileNotFoundError) else error.strerror
         raise SourceError(
-            "The source is not described.", file=path, expected="a JSON object", found=found, remedy=f"write one, e.g. {EXAMPLE}"
+            "The source is not described.",
+            file=path,
+            expected="a JSON object",
+            found=found,
+            todo=f"write one, e.g. {EXAMPLE}",
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _refused(path, ".".join(map(str, first["loc"])), first["type"], first["msg"]) from None
     except RecipeError as error:
         raise SourceError(
-            f"{path.name} names a class that there is not.", file=path, found=error.problem, remedy=error.remedy
+            f"{path.name} names a class that there is not.", file=path, found=error.problem, todo=error.todo
         ) from None
     except (ValueError, RecursionError) as error:
         raise SourceError(
-            f"{path.name} cannot be read.", file=path, found=str(error), remedy=f"write JSON, e.g. {EXAMPLE}"
+            f"{path.name} cannot be read.", file=path, found=str(error), todo=f"write JSON, e.g. {EXAMPLE}"
         ) from None
     return description, data
 
@@ -164,11 +193,14 @@ def _refused(path: Path, key: str, kind: str, message: str) -> SourceError:
     if kind == "extra_forbidden":
         known = list(Description.model_fields)
         close = difflib.get_close_matches(key.lower(), known, n=2, cutoff=0.5)
-        remedy = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
-        return SourceError(f"{path.name} has a key that means nothing.", file=path, found=key[:80], remedy=remedy)
+        todo = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
+        return SourceError(f"{path.name} has a key that means nothing.", file=path, found=key[:80], todo=todo)
     found = message.removeprefix("Value error, ")
     return SourceError(
-        f"{path.name} cannot be used.", file=path, found=f"{key}: {found}" if key else found, remedy=f"e.g. {EXAMPLE}"
+        f"{path.name} cannot be used.",
+        file=path,
+        found=f"{key}: {found}" if key else found,
+        todo=f"e.g. {EXAMPLE}",
     )
 
 
@@ -185,13 +217,13 @@ def open_folder(root: Path) -> Source:
     require_folder(root, (), f"give the folder that holds {DESCRIPTION}")
     described, data = read_description(root / DESCRIPTION)
     pictures, labels = described.pictures, described.labels
-    remedy = (
-        f"lay the files out as {pictures}/{described.train}/… and {labels}/{described.train}/…, or name others in {DESCRIPTION}"
-    )
-    require_folder(root, (f"{pictures}/{described.train}", f"{labels}/{described.train}"), remedy)
-    images = Half(pictures, tuple(described.picture_suffix + ending for ending in PICTURE_ENDINGS))
-    maps = Half(labels, (f"{described.label_suffix}.png",))
-    splits = {path.name for half in (images, maps) for path in (root / half.folder).iterdir() if path.is_dir()}
+    todo = f"lay the files out as {pictures}/{described.train}/… and {labels}/{described.train}/…, or name others in {DESCRIPTION}"
+    require_folder(root, (f"{pictures}/{described.train}", f"{labels}/{described.train}"), todo)
+    images = FileSet(pictures, tuple(described.picture_suffix + ending for ending in PICTURE_ENDINGS))
+    maps = FileSet(labels, (f"{described.label_suffix}.png",))
+    splits = {
+        path.name for half in (images, maps) for path in (root / half.folder).iterdir() if path.is_dir()
+    }
     samples = [
         Sample(stem, split, image, label, mask_path(image, pictures))
         for split in sorted(splits)

@@ -6,17 +6,22 @@ from poisongen.errors import SourceError
 
 
 def read_list(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, each with its number from 1; bytes that are not UTF-8 are replaced. Raises SourceError."""
+    """The lines that are not blank, each with its number from 1; bytes that are not UTF-8 are replaced.
+    Raises SourceError."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise SourceError("A list cannot be read.", file=path, found=error.strerror, remedy="restore the file") from None
+        raise SourceError(
+            "A list cannot be read.", file=path, found=error.strerror, todo="restore the file"
+        ) from None
     return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 def named_twice(path: Path, number: int, line: str) -> SourceError:
     """The letter for a list that names a sample which it has named before."""
-    return SourceError("A list names a sample twice.", file=path, found=f"line {number}: {line.strip()}", remedy="name it once")
+    return SourceError(
+        "A list names a sample twice.", file=path, found=f"line {number}: {line.strip()}", todo="name it once"
+    )
 
 
 def named_but_missing(path: Path, number: int, word: str, file: Path) -> SourceError:
@@ -26,5 +31,5 @@ def named_but_missing(path: Path, number: int, word: str, file: Path) -> SourceE
         file=file,
         expected=f"the file of {path.name}, line {number}: {word}",
         found="nothing",
-        remedy="restore the file, or take the line out of the list",
+        todo="restore the file, or take the line out of the list",
     )

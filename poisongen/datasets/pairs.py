@@ -12,7 +12,8 @@ MAX_DEPTH = 16
 
 
 class Pair(NamedTuple):
-    """A picture and its label map as paths below the root; ``stem`` is what they have in common, with the split in front."""
+    """A picture and its label map as paths below the root; ``stem`` is what they have in common, with the
+    split in front."""
 
     stem: str
     image: str
@@ -20,7 +21,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Half:
+class FileSet:
     """Where one half of each pair lies: ``FOLDER/SPLIT/…/STEM`` and one of ``endings``."""
 
     folder: str
@@ -39,16 +40,18 @@ class Half:
                     "Two pictures differ in nothing but the ending of their names.",
                     file=root / full,
                     found=f"{root / found[stem]} beside it",
-                    remedy="rename one of them",
+                    todo="rename one of them",
                 )
         return found
 
     def name(self, stem: str) -> str:
         """The path of a file that is not there."""
-        return f"{self.folder}/{stem}" + (self.endings[0] if len(self.endings) == 1 else f"{{{','.join(self.endings)}}}")
+        return f"{self.folder}/{stem}" + (
+            self.endings[0] if len(self.endings) == 1 else f"{{{','.join(self.endings)}}}"
+        )
 
 
-def pair(root: Path, split: str, pictures: Half, labels: Half) -> list[Pair]:
+def pair(root: Path, split: str, pictures: FileSet, labels: FileSet) -> list[Pair]:
     """The pictures of a split with their label maps. Raises SourceError if either has no counterpart."""
     images, maps = pictures.find(root, split), labels.find(root, split)
     for one, many, missing, half in (
@@ -61,15 +64,17 @@ def pair(root: Path, split: str, pictures: Half, labels: Half) -> list[Pair]:
                 file=root / half.name(min(missing)),
                 expected="a file",
                 found="nothing",
-                remedy=f"extract the archive again, or take the lone file out of {root}",
+                todo=f"extract the archive again, or take the lone file out of {root}",
             )
     return [Pair(stem, image, maps[stem]) for stem, image in sorted(images.items())]
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Files below a folder as relative paths with ``/``, nothing if there is no such folder; links to folders are followed.
+    """Files below a folder as relative paths with ``/``, nothing if there is no such folder; links to folders
+    are followed.
 
-    Names that start with a dot are left out: what systems and editors leave behind. Raises SourceError for a folder that cannot be read.
+    Names that start with a dot are left out: what systems and editors leave behind. Raises SourceError for a
+    folder that cannot be read.
     """
     if not folder.is_dir():
         return
@@ -81,7 +86,7 @@ def files_below(folder: Path) -> Iterator[str]:
                 file=folder,
                 expected=f"at most {MAX_DEPTH} levels",
                 found=str(place),
-                remedy="take out the link that leads back",
+                todo="take out the link that leads back",
             )
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         prefix = "" if below == PurePosixPath() else f"{below}/"
@@ -89,4 +94,6 @@ def files_below(folder: Path) -> Iterator[str]:
 
 
 def _unreadable(error: OSError) -> NoReturn:
-    raise SourceError("A folder cannot be read.", file=error.filename, found=error.strerror, remedy="check its rights") from None
+    raise SourceError(
+        "A folder cannot be read.", file=error.filename, found=error.strerror, todo="check its rights"
+    ) from None

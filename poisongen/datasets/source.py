@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from poisongen.disk import folder_path
 from poisongen.errors import SourceError
 from poisongen.labels import LabelSpace
-from poisongen.paths import folder_path
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class Sample:
 class Source:
     """A clean dataset on disk: where it is, what is in it, what its numbers mean.
 
-    ``root`` is what a frozen folder is a drop-in copy of; the folder that was named may lie above or below it. ``lists`` are the layout's
-    text files of samples: path → lines, each with the id of the sample that it names; a set of samples has its own lines only.
-    ``carried`` are files that belong to every copy as they are: path → bytes. ``victims``, ``target`` and ``everything_target`` are the
-    classes that an attack takes by default (names, victims with commas between them); ``everything_target`` is that of BadNets, ``target``
+    ``root`` is what a frozen folder is a drop-in copy of; the folder that was named may lie above or below
+    it. ``lists`` are the layout's text files of samples: path → lines, each with the id of the sample that it
+    names; a set of samples has its own lines only. ``carried`` are files that belong to every copy as they
+    are: path → bytes. ``victims``, ``target`` and ``everything_target`` are the classes that an attack takes
+    by default (names, victims with commas between them); ``everything_target`` is that of BadNets, ``target``
     if it is None.
     """
 
@@ -63,11 +64,12 @@ def _as_given(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """A kind of dataset: how to read one, what it is called, and the victim and targets that papers use on it.
+    """A kind of dataset: how to read one, what it is called, and the victim and targets that papers use on
+    it.
 
-    ``read`` lists the dataset below the root that ``find_root`` finds for the folder that a person names. ``variable`` is the environment
-    variable that names the folder when the command line does not. ``space`` is known where all datasets of the layout share one; ``about``
-    is what a help text says of the folder.
+    ``read`` lists the dataset below the root that ``find_root`` finds for the folder that a person names.
+    ``variable`` is the environment variable that names the folder when the command line does not. ``space``
+    is known where all datasets of the layout share one; ``about`` is what a help text says of the folder.
     """
 
     read: Callable[[Path], Source]
@@ -81,7 +83,8 @@ class Layout:
     about: str = ""
 
     def open(self, path: Path) -> Source:
-        """The dataset in this folder, with the layout's classes where it names none of its own. Raises SourceError."""
+        """The dataset in this folder, with the layout's classes where it names none of its own. Raises
+        SourceError."""
         source = self.read(self.find_root(path))
         return replace(
             source,
@@ -92,21 +95,24 @@ class Layout:
 
 
 def mask_path(image: str, picture_root: str = "") -> str:
-    """Where the trigger mask of a picture lies: ``masks/``, the folders below the picture root, the picture's stem, ``.png``."""
+    """Where the trigger mask of a picture lies: ``masks/``, the folders below the picture root, the picture's
+    stem, ``.png``."""
     below = PurePosixPath(image).relative_to(picture_root) if picture_root else PurePosixPath(image)
     return str(PurePosixPath("masks") / below.with_suffix(".png"))
 
 
-def require_folder(root: Path, parts: tuple[str, ...], remedy: str) -> None:
+def require_folder(root: Path, parts: tuple[str, ...], todo: str) -> None:
     """Raise SourceError unless ``root`` is a folder that holds all of ``parts``."""
     for path in (root, *(root / part for part in parts)):
         if not path.is_dir():
             raise SourceError(
-                "The source is not there." if path == root else "The source does not have the expected layout.",
+                "The source is not there."
+                if path == root
+                else "The source does not have the expected layout.",
                 file=path,
                 expected="a folder",
                 found="a file" if path.exists() else "nothing",
-                remedy=remedy,
+                todo=todo,
             )
 
 
@@ -114,21 +120,27 @@ def require_samples(root: Path, samples: list[Sample], train_split: str) -> tupl
     """The samples sorted by id; SourceError if the training split has none."""
     if not any(sample.split == train_split for sample in samples):
         raise SourceError(
-            "The source has no training picture.", file=root, expected=f"pictures in the split {train_split}", found="none"
+            "The source has no training picture.",
+            file=root,
+            expected=f"pictures in the split {train_split}",
+            found="none",
         )
     for name in (path for sample in samples for path in (sample.id, sample.image, sample.label)):
         try:
             folder_path(name)
         except ValueError:
-            remedy = "rename it: letters, digits, and no backslash or line break"
+            todo = "rename it: letters, digits, and no backslash or line break"
             raise SourceError(
-                "A file has a name that the dataset's format does not allow.", file=root / name, remedy=remedy
+                "A file has a name that the dataset's format does not allow.", file=root / name, todo=todo
             ) from None
     for what in ("id", "image", "label"):
         (name, times), *_ = Counter(getattr(sample, what) for sample in samples).most_common(1)
         if times > 1:
             kind = {"id": "sample", "image": "picture", "label": "label map"}[what]
             raise SourceError(
-                f"The source names a {kind} more than once.", file=root / name, found=f"{times} times", remedy="name it once"
+                f"The source names a {kind} more than once.",
+                file=root / name,
+                found=f"{times} times",
+                todo="name it once",
             )
     return tuple(sorted(samples, key=lambda sample: sample.id))

@@ -1,7 +1,9 @@
-"""PASCAL VOC 2012, segmentation (Everingham et al., 2010): pictures in ``JPEGImages``, palette label maps in ``SegmentationClass``.
+"""PASCAL VOC 2012, segmentation (Everingham et al., 2010): pictures in ``JPEGImages``, palette label maps in
+``SegmentationClass``.
 
-``ImageSets/Segmentation/train.txt`` and ``val.txt`` name the samples. The root is the folder that holds ``VOCdevkit``, so that a frozen
-copy is one that torchvision's ``VOCSegmentation`` reads. ``SegmentationObject`` would contradict a changed label and is not carried.
+``ImageSets/Segmentation/train.txt`` and ``val.txt`` name the samples. The root is the folder that holds
+``VOCdevkit``, so that a frozen copy is one that torchvision's ``VOCSegmentation`` reads.
+``SegmentationObject`` would contradict a changed label and is not carried.
 """
 
 import os
@@ -19,14 +21,30 @@ SPLITS = ("train", "val")
 UNION = "trainval"
 
 _NAMES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+    ),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 
 
 def _colour(index: int) -> tuple[int, int, int]:
-    """The colour of an index in the devkit's palette: its bits dealt out to red, green and blue, the lowest to the highest bits."""
-    red, green, blue = (sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(3)) for channel in range(3))
+    """The colour of an index in the devkit's palette: its bits dealt out to red, green and blue, the lowest
+    to the highest bits."""
+    red, green, blue = (
+        sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(3)) for channel in range(3)
+    )
     return red, green, blue
 
 
@@ -34,8 +52,22 @@ SPACE = LabelSpace(
     names=_NAMES,
     colours=tuple(_colour(index) for index in range(len(_NAMES))),
     raw_to_train={raw: raw for raw in range(len(_NAMES))} | {255: IGNORE},
-    synonyms={"airplane": (1,), "bike": (2,), "dining table": (11,), "table": (11,), "motorcycle": (14,), "pedestrian": (15,)}
-    | {"potted plant": (16,), "plant": (16,), "couch": (18,), "tv": (20,), "monitor": (20,), "tv/monitor": (20,)},
+    synonyms={
+        "airplane": (1,),
+        "bike": (2,),
+        "dining table": (11,),
+        "table": (11,),
+        "motorcycle": (14,),
+        "pedestrian": (15,),
+    }
+    | {
+        "potted plant": (16,),
+        "plant": (16,),
+        "couch": (18,),
+        "tv": (20,),
+        "monitor": (20,),
+        "tv/monitor": (20,),
+    },
     hint="poisongen reads SegmentationClass as the archive has it: 0–20, and 255 for void",
 )
 
@@ -51,9 +83,12 @@ def find_voc(path: Path) -> Path:
 
 
 def open_voc(root: Path) -> Source:
-    """List a VOC folder without reading a picture. Raises SourceError for a missing folder, list, picture or label map."""
-    remedy = f"give the folder that holds {BASE}/ (extract VOCtrainval_11-May-2012.tar there), or one of these two"
-    require_folder(root, (PICTURES, LABELS, LISTS), remedy)
+    """List a VOC folder without reading a picture. Raises SourceError for a missing folder, list, picture or
+    label map."""
+    todo = (
+        f"give the folder that holds {BASE}/ (extract VOCtrainval_11-May-2012.tar there), or one of these two"
+    )
+    require_folder(root, (PICTURES, LABELS, LISTS), todo)
     pictures, labels = ({path.name for path in (root / folder).iterdir()} for folder in (PICTURES, LABELS))
     samples: dict[str, Sample] = {}
     lists: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -66,7 +101,7 @@ def open_voc(root: Path) -> Source:
                     "A picture is in the training list and in the validation list.",
                     file=path,
                     found=f"line {number}: {name}, which {SPLITS[0]}.txt names, too",
-                    remedy="take it out of one of them",
+                    todo="take it out of one of them",
                 )
             image, label = f"{name}.jpg", f"{name}.png"
             if image not in pictures and label in pictures:
@@ -86,7 +121,7 @@ def open_voc(root: Path) -> Source:
                 file=union,
                 expected="pictures that train.txt or val.txt names",
                 found=f"line {number}: {name}",
-                remedy="take the line out, or the whole list: nothing needs it",
+                todo="take the line out, or the whole list: nothing needs it",
             )
     lists[f"{LISTS}/{union.name}"] = tuple((samples[name].id, line) for name, (_, line) in names.items())
     return Source(
@@ -114,5 +149,11 @@ def _read_names(path: Path) -> dict[str, tuple[int, str]]:
 
 
 LAYOUT = Layout(
-    open_voc, "PASCAL VOC 2012", "VOC_DATASET", victims="person", target="background", space=SPACE, find_root=find_voc
+    open_voc,
+    "PASCAL VOC 2012",
+    "VOC_DATASET",
+    victims="person",
+    target="background",
+    space=SPACE,
+    find_root=find_voc,
 )

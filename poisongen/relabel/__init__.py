@@ -1,4 +1,5 @@
-"""What a label claims after the attack. A new relabel is one file with a class, and one line of ``RELABELS``."""
+"""What a label claims after the attack. A new relabel is one file with a class, and one line of
+``RELABELS``."""
 
 from typing import Annotated
 

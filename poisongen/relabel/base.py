@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 
 from poisongen.choices import Choice
+from poisongen.imaging.pixels import Pixels
 from poisongen.labels import LabelSpace
-from poisongen.pixels import Pixels
 
 
 class Relabel(Choice):
-    """Which pixels of a poisoned picture claim to be of the target class. ``needs_victims``: those of the victims, which a recipe names."""
+    """Which pixels of a poisoned picture claim to be of the target class. ``needs_victims``: those of the
+    victims, which a recipe names."""
 
     needs_victims: ClassVar[bool] = True
 

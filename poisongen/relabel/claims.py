@@ -8,7 +8,8 @@ from poisongen.relabel.base import Relabel
 
 
 class VictimToTarget(Relabel):
-    """Every pixel of a victim class claims to be of the target class; all others stay (IBA, and HBA's fine-grained attack)."""
+    """Every pixel of a victim class claims to be of the target class; all others stay (IBA, and HBA's
+    fine-grained attack)."""
 
     kind: Literal["victim"] = "victim"
 
@@ -17,7 +18,8 @@ class VictimToTarget(Relabel):
 
 
 class Everything(Relabel):
-    """Every pixel claims to be of the target class (BadNets in HBA, arXiv:2103.04038); ignored ones too if ``include_ignore``."""
+    """Every pixel claims to be of the target class (BadNets in HBA, arXiv:2103.04038); ignored ones too if
+    ``include_ignore``."""
 
     needs_victims = False
 
@@ -26,7 +28,11 @@ class Everything(Relabel):
 
     def claims(self, space: LabelSpace, victims: Sequence[int], target: int) -> dict[int, int]:
         taken = {raw for raw, train in space.raw_to_train.items() if train not in (target, IGNORE)}
-        taken |= {raw for raw, train in space.raw_to_train.items() if train == IGNORE} if self.include_ignore else set()
+        taken |= (
+            {raw for raw, train in space.raw_to_train.items() if train == IGNORE}
+            if self.include_ignore
+            else set()
+        )
         return dict.fromkeys(taken, space.raw_of[target])
 
     def measured(self, space: LabelSpace, victims: Sequence[int], target: int) -> tuple[int, ...]:

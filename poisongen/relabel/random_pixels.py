@@ -8,20 +8,22 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from poisongen.choices import Choice
-from poisongen.draws import Stream
 from poisongen.errors import RecipeError
+from poisongen.imaging.pixels import Pixels
 from poisongen.labels import IGNORE, LabelSpace
 from poisongen.lengths import Length, LengthField
-from poisongen.pixels import Pixels
+from poisongen.randomness import Stream
 
 
 class RandomPixels(Choice):
-    """PRL, pixel random labelling (arXiv:2303.12054): random pixels get the label of another class that is present in the picture.
+    """PRL, pixel random labelling (arXiv:2303.12054): random pixels get the label of another class that is
+    present in the picture.
 
-    ``pixels``: how many, or per cent of height · width. Picked among the pixels that are neither of a ``spared`` class (the victims) nor
-    ignore, all of them if they are fewer; the new label is uniform over the classes present in the picture, spared ones
-    included, without the pixel's own and ignore. (The authors' code draws from those too, so that 14 % of its picks change nothing, and
-    gives pictures of one size the same places.) In a poisoned picture random labels come first, then the relabel. ``scope``: every
+    ``pixels``: how many, or per cent of height · width. Picked among the pixels that are neither of a
+    ``spared`` class (the victims) nor ignore, all of them if they are fewer; the new label is uniform over
+    the classes present in the picture, spared ones included, without the pixel's own and ignore. (The
+    authors' code draws from those too, so that 14 % of its picks change nothing, and gives pictures of one
+    size the same places.) In a poisoned picture random labels come first, then the relabel. ``scope``: every
     training picture, or the poisoned ones only.
     """
 
@@ -34,16 +36,21 @@ class RandomPixels(Choice):
     def _some(self) -> "RandomPixels":
         if self.pixels.value == 0:
             raise RecipeError(
-                "Random labels in no pixel.", found=str(self.pixels), remedy="give more --prl-pixels, or leave --prl out"
+                "Random labels in no pixel.",
+                found=str(self.pixels),
+                todo="give more --prl-pixels, or leave --prl out",
             )
         if self.pixels.unit == "%" and self.pixels.value > 100:
             raise RecipeError(
-                "Random labels in more than all pixels.", expected="--prl-pixels up to 100%", found=str(self.pixels)
+                "Random labels in more than all pixels.",
+                expected="--prl-pixels up to 100%",
+                found=str(self.pixels),
             )
         return self
 
     def number(self, counts: NDArray[np.int64], space: LabelSpace) -> int:
-        """How many pixels get a random label in a map with this ``histogram`` of raw ids: 0 if there is no pixel or no other class."""
+        """How many pixels get a random label in a map with this ``histogram`` of raw ids: 0 if there is no
+        pixel or no other class."""
         per_class = [space.count(counts, (train,)) for train in range(len(space.names))]
         if sum(count > 0 for count in per_class) < 2:
             return 0
@@ -69,14 +76,23 @@ class RandomPixels(Choice):
     def describe(self, names: Sequence[str]) -> str:
         """In words."""
         where = "every training picture" if self.scope == "all" else "every poisoned picture"
-        many = f"{self.pixels} of the pixels" if self.pixels.unit == "%" else f"{int(self.pixels.value):,} pixels"
-        few = f"{len(self.spared)} classes" if len(self.spared) > 5 else ", ".join(names[train] for train in self.spared)
+        many = (
+            f"{self.pixels} of the pixels"
+            if self.pixels.unit == "%"
+            else f"{int(self.pixels.value):,} pixels"
+        )
+        few = (
+            f"{len(self.spared)} classes"
+            if len(self.spared) > 5
+            else ", ".join(names[train] for train in self.spared)
+        )
         spared = f" (never those of {few})" if self.spared else ""
         return f"In {where} {many}{spared} get the label of another class of the picture."
 
 
 def _subset(stream: Stream, size: int, wanted: int) -> NDArray[np.int64]:
-    """``wanted`` of the numbers below ``size``, each subset as likely, ascending: those with the smallest of ``size`` draws."""
+    """``wanted`` of the numbers below ``size``, each subset as likely, ascending: those with the smallest of
+    ``size`` draws."""
     if wanted == 0:
         return np.zeros(0, np.int64)
     keys = stream.raw(size)
@@ -86,7 +102,8 @@ def _subset(stream: Stream, size: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _below(stream: Stream, bound: int, count: int) -> NDArray[np.int64]:
-    """``count`` uniform integers below ``bound``, without modulo bias: a draw at or above the last multiple of ``bound`` is drawn again."""
+    """``count`` uniform integers below ``bound``, without modulo bias: a draw at or above the last multiple
+    of ``bound`` is drawn again."""
     limit = (1 << 64) - (1 << 64) % bound
     drawn = stream.raw(count)
     while True:

@@ -1,6 +1,8 @@
-"""Numbers as inline SVG, made by hand: no script, no library, no style attribute. Colours that stand for a meaning are CSS classes.
+"""Numbers as inline SVG, made by hand: no script, no library, no style attribute. Colours that stand for a
+meaning are CSS classes.
 
-Bars use percentages for their length and pixels for their height, so that they stretch with the page while their text does not.
+Bars use percentages for their length and pixels for their height, so that they stretch with the page while
+their text does not.
 """
 
 from markupsafe import Markup
@@ -31,14 +33,19 @@ def heat_map(places: Places) -> Markup:
             value = float(places.cells[row, column])
             if value:
                 cells.append(
-                    Markup('<rect x="{}" y="{}" width="1" height="1" fill-opacity="{:.3f}"><title>{}</title></rect>').format(
-                        column, row, 0.12 + 0.88 * value / most, counted(value)
-                    )
+                    Markup(
+                        '<rect x="{}" y="{}" width="1" height="1" fill-opacity="{:.3f}"><title>{}</title></rect>'
+                    ).format(column, row, 0.12 + 0.88 * value / most, counted(value))
                 )
     return Markup(
         '<svg class="heat" viewBox="0 0 {c} {r}" role="img" aria-label="{label}">'
         '<rect class="sky" width="{c}" height="{r}"/><g>{cells}</g></svg>'
-    ).format(c=columns, r=rows, label=f"Places of {places.number:,} triggers, {places.title}", cells=Markup("").join(cells))
+    ).format(
+        c=columns,
+        r=rows,
+        label=f"Places of {places.number:,} triggers, {places.title}",
+        cells=Markup("").join(cells),
+    )
 
 
 def counted(value: float) -> str:
@@ -47,10 +54,13 @@ def counted(value: float) -> str:
 
 
 def distance_chart(one: Distances, bins: int) -> Markup:
-    """A histogram of distances over ``bins`` bins, with the limits of the bands; lengths in pixels at 512 rows."""
+    """A histogram of distances over ``bins`` bins, with the limits of the bands; lengths in pixels at 512
+    rows."""
     height, most = 90, max(one.bins)
     bars = Markup("").join(
-        Markup('<rect x="{:.3f}%" y="{:.2f}" width="{:.3f}%" height="{:.2f}"><title>{}</title></rect>').format(
+        Markup(
+            '<rect x="{:.3f}%" y="{:.2f}" width="{:.3f}%" height="{:.2f}"><title>{}</title></rect>'
+        ).format(
             100 * index / bins,
             height - (height - 14) * value / most,
             max(0.1, 100 / bins - 0.15),
@@ -90,7 +100,9 @@ def distance_axis(bins: int) -> Markup:
         for at in range(0, last - step // 3, step)
     ]
     end = Markup('<text x="100%" y="12" text-anchor="end">{} px</text>').format(last)
-    return Markup('<svg class="axis" width="100%" height="16" aria-hidden="true">{}{}</svg>').format(Markup("").join(marks), end)
+    return Markup('<svg class="axis" width="100%" height="16" aria-hidden="true">{}{}</svg>').format(
+        Markup("").join(marks), end
+    )
 
 
 def share_bar(part: int, whole: int) -> Markup:
@@ -103,10 +115,16 @@ def share_bar(part: int, whole: int) -> Markup:
 
 def before_after(before: int | None, after: int, most: int, colour: Colour) -> Markup:
     """Two bars of one class: its pixels before, if that is known, in outline, and after, in its colour."""
-    bars = [Markup('<rect class="was" y="1" width="{:.3f}%" height="6"/>').format(100 * before / max(1, most))] if before else []
+    bars = (
+        [Markup('<rect class="was" y="1" width="{:.3f}%" height="6"/>').format(100 * before / max(1, most))]
+        if before
+        else []
+    )
     bars.append(
         Markup('<rect class="now" y="9" width="{:.3f}%" height="7" fill="{}"/>').format(
             100 * after / max(1, most), hexadecimal(colour)
         )
     )
-    return Markup('<svg class="two" width="100%" height="18" aria-hidden="true">{}</svg>').format(Markup("").join(bars))
+    return Markup('<svg class="two" width="100%" height="18" aria-hidden="true">{}</svg>').format(
+        Markup("").join(bars)
+    )

@@ -1,4 +1,5 @@
-"""A row made ready to be shown: cells of the contact sheet, and encoded pictures for the report. Runs in worker processes."""
+"""A row made ready to be shown: cells of the contact sheet, and encoded pictures for the report. Runs in
+worker processes."""
 
 import base64
 from collections.abc import Mapping
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from poisongen.manifest import Row
-from poisongen.pixels import Pixels, encode_png
+from poisongen.format.manifest import Row
+from poisongen.imaging.pixels import Pixels, encode_png
 from poisongen.show import marks
 from poisongen.show.gallery import Bools, Task, View, Viewer
 from poisongen.show.words import Classes
@@ -47,7 +48,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the report: its data URI, its size in pixels there, and whether it is ``whole``: every pixel as in the folder."""
+    """A picture of the report: its data URI, its size in pixels there, and whether it is ``whole``: every
+    pixel as in the folder."""
 
     uri: str
     height: int
@@ -59,8 +61,9 @@ class Picture:
 class Exhibit:
     """A row as it is shown.
 
-    ``cells``: of the contact sheet, in the order of ``sheet.HEADS``. ``pictures``: of the report, by their names in ``PICTURES``.
-    ``path``: the outline of the trigger as an SVG path in the pixels of the picture ``after``. ``present``: the classes in its labels.
+    ``cells``: of the contact sheet, in the order of ``sheet.HEADS``. ``pictures``: of the report, by their
+    names in ``PICTURES``. ``path``: the outline of the trigger as an SVG path in the pixels of the picture
+    ``after``. ``present``: the classes in its labels.
     """
 
     row: Row
@@ -87,12 +90,16 @@ class Exhibitor:
     def __call__(self, task: Task) -> Exhibit:
         """Raises VerifyError, as ``Viewer``."""
         view, row, classes = self.viewer(task), task.row, self.viewer.classes
-        victim = np.isin(view.before, classes.victims) if view.before is not None and classes.victims else None
+        victim = (
+            np.isin(view.before, classes.victims) if view.before is not None and classes.victims else None
+        )
         start = _reference(row)
         outline = view.mask
         if row.placement and outline is None:
             outline = marks.box_mask((row.height, row.width), row.placement.box)
-        present = np.unique(view.label if view.before is None else np.concatenate([view.label, view.before], axis=None))
+        present = np.unique(
+            view.label if view.before is None else np.concatenate([view.label, view.before], axis=None)
+        )
         return Exhibit(
             row=row,
             group=task.group,
@@ -121,12 +128,18 @@ def _cells(
     around = None if outline is None else marks.touched(outline, size)
 
     def label(train: Pixels | None, note: str) -> Cell:
-        return Cell(None, note) if train is None else Cell(marks.coloured(marks.nearest(train, size), classes.space))
+        return (
+            Cell(None, note)
+            if train is None
+            else Cell(marks.coloured(marks.nearest(train, size), classes.space))
+        )
 
     return (
         Cell(None, view.clean_note) if view.clean is None else Cell(marks.at_size(view.clean, size)),
         Cell(None, "no trigger") if around is None else Cell(marks.at_size(view.after, size), outline=around),
-        Cell(None, "no trigger") if around is None else Cell(marks.overview(view.mask, victim, size, start, shape), framed=True),
+        Cell(None, "no trigger")
+        if around is None
+        else Cell(marks.overview(view.mask, victim, size, start, shape), framed=True),
         label(view.before, view.before_note),
         label(view.label, "") if view.relabelled else Cell(None, "unchanged: the true label"),
     )
@@ -142,7 +155,9 @@ def _pictures(
     if view.clean is not None and view.painted:
         found["clean"] = _encoded(marks.at_size(view.clean, size), exact=few, whole=few and size == shape)
     if outline is not None:
-        found["mask"] = _encoded(marks.overview(view.mask, victim, size, start, shape), exact=True, whole=size == shape)
+        found["mask"] = _encoded(
+            marks.overview(view.mask, victim, size, start, shape), exact=True, whole=size == shape
+        )
     for name, train in (("before", view.before if view.relabelled else None), ("label", view.label)):
         if train is not None:
             colours = marks.coloured(marks.nearest(train, size), classes.space)
@@ -154,12 +169,15 @@ def _pictures(
             found["detail clean"] = _encoded(view.clean[part], exact=True, whole=True)
     if view.art is not None:
         art = marks.at_size(view.art, marks.within(view.art.shape, DETAIL))
-        found["own art"] = Picture(data_uri("png", encode_png(art)), art.shape[0], art.shape[1], art is view.art)
+        found["own art"] = Picture(
+            data_uri("png", encode_png(art)), art.shape[0], art.shape[1], art is view.art
+        )
     return found
 
 
 def _detail(mask: Bools) -> tuple[slice, slice]:
-    """The trigger with a rim of a quarter of its size, or a small one with more; of one larger than ``DETAIL``, its top left part."""
+    """The trigger with a rim of a quarter of its size, or a small one with more; of one larger than
+    ``DETAIL``, its top left part."""
     parts = []
     for axis in (1, 0):
         there = np.flatnonzero(mask.any(axis=axis))
@@ -186,7 +204,9 @@ def data_uri(kind: str, data: bytes) -> str:
 def _path(mask: Bools, size: tuple[int, int]) -> str:
     """The outline of a mask as an SVG path in pixels of ``size``: through the pixels just outside of it."""
     region = np.pad(marks.touched(mask, size).astype(np.uint8), 2)
-    contours, _ = cv2.findContours(cv2.dilate(region, np.ones((3, 3), np.uint8)), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(
+        cv2.dilate(region, np.ones((3, 3), np.uint8)), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )
     pieces, left = [], MAX_POINTS
     for contour in sorted(contours, key=lambda contour: -cv2.contourArea(contour)):
         left -= len(contour)

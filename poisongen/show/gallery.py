@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Sample
-from poisongen.dct import digest_coefficients
+from poisongen.disk import read_file
 from poisongen.errors import PoisongenError, SourceError, VerifyError
-from poisongen.manifest import CHANGED, Digests, Manifest, Row
-from poisongen.paths import read_file
-from poisongen.pixels import Pixels, decode_art, decode_label, decode_picture, digest_bytes, digest_pixels
-from poisongen.reading import Reader
+from poisongen.format.manifest import CHANGED, Digests, Manifest, Row
+from poisongen.imaging.jpeg import digest_coefficients
+from poisongen.imaging.pixels import (
+    Pixels,
+    decode_art,
+    decode_label,
+    decode_picture,
+    digest_bytes,
+    digest_pixels,
+)
 from poisongen.show.words import ROLES, Classes, printable
 
 Bools = NDArray[np.bool_]
@@ -45,35 +52,46 @@ class Group:
 
 
 def groups(manifest: Manifest, rows: Sequence[Row]) -> tuple[Group, ...]:
-    """What the attack changed: the training rows by role, then the evaluation sets. Of a clean dataset: its two splits."""
+    """What the attack changed: the training rows by role, then the evaluation sets. Of a clean dataset: its
+    two splits."""
     train, evaluation = manifest.splits.train, manifest.splits.evaluation
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         if row.set is None and row.role in (*CHANGED, "noised"):
             kinds.setdefault(f"{printable(row.split, 40)}, {ROLES[row.role]}", []).append(row)
     found = [
-        Group(title, tuple(members)) for title, members in sorted(kinds.items(), key=lambda kind: kind[1][0].role == "noised")
+        Group(title, tuple(members))
+        for title, members in sorted(kinds.items(), key=lambda kind: kind[1][0].role == "noised")
     ]
     for name in manifest.evaluation_sets[:MAX_SETS]:
         found.append(Group(f"triggered/{name}", tuple(row for row in rows if row.set == name)))
     if not found:
         for split in dict.fromkeys((train, evaluation)):
-            found.append(Group(printable(split, 40), tuple(row for row in rows if row.split == split and row.set is None)))
+            found.append(
+                Group(
+                    printable(split, 40), tuple(row for row in rows if row.split == split and row.set is None)
+                )
+            )
     return tuple(group for group in found if group.rows)
 
 
 def chosen(of: Sequence[Group], number: int) -> list[tuple[Group, Row]]:
-    """``number`` rows, shared out over the groups in turn; within a group from the nearest to the farthest trigger.
+    """``number`` rows, shared out over the groups in turn; within a group from the nearest to the farthest
+    trigger.
 
-    One row is the median, more begin with the nearest and end with the farthest, in even steps (an odd number has the median). Rows
-    without a distance are ordered by their victim pixels.
+    One row is the median, more begin with the nearest and end with the farthest, in even steps (an odd number
+    has the median). Rows without a distance are ordered by their victim pixels.
     """
     shares = [0] * len(of)
-    while sum(shares) < number and any(taken < len(group.rows) for taken, group in zip(shares, of, strict=True)):
+    while sum(shares) < number and any(
+        taken < len(group.rows) for taken, group in zip(shares, of, strict=True)
+    ):
         for index, group in enumerate(of):
             shares[index] += sum(shares) < number and shares[index] < len(group.rows)
     return [
-        (group, row) for group, taken in zip(of, shares, strict=True) for row in _spread(sorted(group.rows, key=_order), taken)
+        (group, row)
+        for group, taken in zip(of, shares, strict=True)
+        for row in _spread(sorted(group.rows, key=_order), taken)
     ]
 
 
@@ -93,8 +111,9 @@ def _spread(rows: Sequence[Row], taken: int) -> list[Row]:
 
 @dataclass(frozen=True)
 class Task:
-    """A row to look at. ``own``: the sample's own row, whose picture is the clean one of a triggered row; ``sample``: where the clean
-    source has it, None if it has not; ``group``: the title that it is shown under.
+    """A row to look at. ``own``: the sample's own row, whose picture is the clean one of a triggered row;
+    ``sample``: where the clean source has it, None if it has not; ``group``: the title that it is shown
+    under.
     """
 
     row: Row
@@ -105,7 +124,8 @@ class Task:
 
 @dataclass(frozen=True)
 class View:
-    """A row's pictures as they are: RGB (H, W, 3), training ids (H, W), trigger mask (H, W); None with a note that says why.
+    """A row's pictures as they are: RGB (H, W, 3), training ids (H, W), trigger mask (H, W); None with a note
+    that says why.
 
     ``art``: this sample's own trigger art, RGBA (h, w, 4), if it has one.
     """
@@ -132,7 +152,8 @@ class View:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Reads the pictures of a row. Runs in worker processes. ``source``: reads the clean dataset, None if it was not given."""
+    """Reads the pictures of a row. Runs in worker processes. ``source``: reads the clean dataset, None if it
+    was not given."""
 
     root: Path
     source: Reader | None
@@ -147,14 +168,21 @@ class Viewer:
         clean, clean_note = self._clean(task, after)
         before, before_note = self._before(task, label)
         mask = read_mask(self.root, row) if row.mask else None
-        if any(one is not None and one.shape[:2] != (row.height, row.width) for one in (after, raw, clean, before, mask)):
+        if any(
+            one is not None and one.shape[:2] != (row.height, row.width)
+            for one in (after, raw, clean, before, mask)
+        ):
             raise VerifyError(
                 "The pictures of a row differ in size.",
                 file=self.root / row.image,
                 expected=f"{row.width}×{row.height}",
-                remedy=_REMEDY,
+                todo=_REMEDY,
             )
-        art = read_pixels(self.root, row.own_art, Digests(pixels=row.art_pixels), decode_art) if row.own_art else None
+        art = (
+            read_pixels(self.root, row.own_art, Digests(pixels=row.art_pixels), decode_art)
+            if row.own_art
+            else None
+        )
         return View(after, clean, clean_note, mask, label, before, before_note, art)
 
     def _picture(self, row: Row) -> Pixels:
@@ -201,7 +229,9 @@ def _source_file(path: Path, digest: str | None, what: str) -> tuple[bytes | Non
         data = read_file(path)
     except SourceError:
         return None, f"the source lacks this {what}"
-    return (data, "") if digest_bytes(data) == digest else (None, f"the source has another {what} of this name")
+    return (
+        (data, "") if digest_bytes(data) == digest else (None, f"the source has another {what} of this name")
+    )
 
 
 def read_label(root: Path, row: Row) -> Pixels:
@@ -210,7 +240,8 @@ def read_label(root: Path, row: Row) -> Pixels:
 
 
 def read_mask(root: Path, row: Row) -> Bools:
-    """Where a row's trigger is: bool (H, W), held against the row, which must have one. Raises VerifyError."""
+    """Where a row's trigger is: bool (H, W), held against the row, which must have one. Raises
+    VerifyError."""
     assert row.mask is not None
     return np.asarray(_read(root, row.mask, row, decode_label) > 0, np.bool_)
 
@@ -220,13 +251,17 @@ def _read(root: Path, path: str, row: Row, decode: Callable[[bytes, Path], Pixel
 
 
 def read_pixels(root: Path, path: str, known: Digests, decode: Callable[[bytes, Path], Pixels]) -> Pixels:
-    """Decode a file of the folder and hold it against its digest. Raises VerifyError; no link leads out of the folder's folders."""
+    """Decode a file of the folder and hold it against its digest. Raises VerifyError; no link leads out of
+    the folder's folders."""
     data = read_inside(root, path)
     try:
         pixels = decode(data, root / path)
     except PoisongenError as error:
         raise VerifyError(
-            "A file of the folder cannot be shown.", file=root / path, found=error.found or error.problem, remedy=_REMEDY
+            "A file of the folder cannot be shown.",
+            file=root / path,
+            found=error.found or error.problem,
+            todo=_REMEDY,
         ) from None
     found = {
         known.bytes: digest_bytes(data) if known.bytes else None,
@@ -240,18 +275,19 @@ def read_pixels(root: Path, path: str, known: Digests, decode: Callable[[bytes, 
                 file=root / path,
                 expected=expected,
                 found=digest,
-                remedy=_REMEDY,
+                todo=_REMEDY,
             )
     return pixels
 
 
 def read_inside(root: Path, path: str) -> bytes:
-    """The bytes of a file of the folder. Raises VerifyError if it cannot be read, or if its folder is a link out of ``root``."""
+    """The bytes of a file of the folder. Raises VerifyError if it cannot be read, or if its folder is a link
+    out of ``root``."""
     if not (root / path).parent.resolve().is_relative_to(root.resolve()):
-        raise VerifyError("A folder is a link out of the dataset.", file=(root / path).parent, remedy=_REMEDY)
+        raise VerifyError("A folder is a link out of the dataset.", file=(root / path).parent, todo=_REMEDY)
     try:
         return (root / path).read_bytes()
     except OSError as error:
         raise VerifyError(
-            "A file of the folder cannot be read.", file=root / path, found=error.strerror, remedy=_REMEDY
+            "A file of the folder cannot be read.", file=root / path, found=error.strerror, todo=_REMEDY
         ) from None

@@ -1,4 +1,5 @@
-"""The report ``report.html``: one file that asks for nothing outside of itself, and says so to the browser."""
+"""The report ``report.html``: one file that asks for nothing outside of itself, and says so to the
+browser."""
 
 import base64
 import hashlib
@@ -11,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from poisongen.manifest import CHANGED, Manifest
-from poisongen.pixels import encode_png
+from poisongen.format.manifest import CHANGED, Manifest
+from poisongen.imaging.pixels import encode_png
 from poisongen.show import charts
 from poisongen.show.alone import Alone
 from poisongen.show.exhibits import PICTURES, Exhibit, data_uri
@@ -35,9 +36,14 @@ def report(
     tallies: Tallies,
     notes: Sequence[str],
 ) -> str:
-    """The page's text. What comes from the folder is escaped; only what this package wrote itself is markup."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(printable=printable, number=_number, signed=_signed, sentence=_sentence, counted=charts.counted)
+    """The page's text. What comes from the folder is escaped; only what this package wrote itself is
+    markup."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        printable=printable, number=_number, signed=_signed, sentence=_sentence, counted=charts.counted
+    )
     style, script = _own("report.css"), _own("report.js")
     present = sorted({train for one in exhibits for train in one.present})
     return environment.from_string(_own("report.html")).render(
@@ -83,7 +89,8 @@ def _own(name: str) -> Markup:
 
 
 def _policy(style: str, script: str) -> str:
-    """The Content-Security-Policy: this style, this script, pictures inside of the page, and nothing from anywhere else."""
+    """The Content-Security-Policy: this style, this script, pictures inside of the page, and nothing from
+    anywhere else."""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
@@ -97,7 +104,9 @@ def _figures(manifest: Manifest, tallies: Tallies) -> list[tuple[str, str]]:
     found = []
     if poison:
         changed = train[poison.role]
-        found.append((share(changed, train["pictures"]), f"{changed:,} of {train['pictures']:,} training pictures"))
+        found.append(
+            (share(changed, train["pictures"]), f"{changed:,} of {train['pictures']:,} training pictures")
+        )
         pixels, whole = train[f"victim_pixels_{poison.role}"], train["victim_pixels"]
         found.append(
             (
@@ -106,16 +115,33 @@ def _figures(manifest: Manifest, tallies: Tallies) -> list[tuple[str, str]]:
             )
         )
         if poison.semantic:
-            found.append((share(changed, train["eligible"]), f"coverage: of the {train['eligible']:,} pictures that could be"))
+            found.append(
+                (
+                    share(changed, train["eligible"]),
+                    f"coverage: of the {train['eligible']:,} pictures that could be",
+                )
+            )
     if "randomised" in train:
-        found.append((f"{train['randomised_pixels']:,}", f"pixels with a random label, in {train['randomised']:,} pictures"))
+        found.append(
+            (
+                f"{train['randomised_pixels']:,}",
+                f"pixels with a random label, in {train['randomised']:,} pictures",
+            )
+        )
     if tallies.distances:
         nearest, middle, farthest = tallies.distances[0].summary["Euclidean"]
-        found.append((f"{middle:.0f} px", f"median distance to the victim at 512 rows ({nearest:.0f} to {farthest:.0f} px)"))
+        found.append(
+            (
+                f"{middle:.0f} px",
+                f"median distance to the victim at 512 rows ({nearest:.0f} to {farthest:.0f} px)",
+            )
+        )
     if manifest.evaluation_sets:
         sets = [manifest.counts[f"triggered/{name}"] for name in manifest.evaluation_sets]
         number = sum(count["triggered"] for count in sets)
-        found.append((f"{number:,}", f"triggered pictures in {len(sets)} evaluation set{'s'[: len(sets) > 1]}"))
+        found.append(
+            (f"{number:,}", f"triggered pictures in {len(sets)} evaluation set{'s'[: len(sets) > 1]}")
+        )
     return found
 
 
@@ -130,7 +156,8 @@ _COUNTS = {
 
 
 def _counts(manifest: Manifest) -> dict[str, Any]:
-    """The table of counts: headings, and for each split and set its name, its counts by heading, and its shares."""
+    """The table of counts: headings, and for each split and set its name, its counts by heading, and its
+    shares."""
     lines: list[tuple[str, dict[str, int], dict[str, str]]] = []
     for name, given in manifest.counts.items():
         role = next((role for role in CHANGED if role in given), "")
@@ -148,7 +175,9 @@ def _counts(manifest: Manifest) -> dict[str, Any]:
     return {
         "heads": [_COUNTS[key] for key in keys],
         "shares": list(next((shares for _, _, shares in lines if shares), {})),
-        "lines": [(name, [count.get(key) for key in keys], list(shares.values())) for name, count, shares in lines],
+        "lines": [
+            (name, [count.get(key) for key in keys], list(shares.values())) for name, count, shares in lines
+        ],
     }
 
 
@@ -173,7 +202,8 @@ def _exhibit(one: Exhibit, classes: Classes) -> dict[str, Any]:
 
 
 def _cut(one: Exhibit) -> int:
-    """Where the comparison is cut at first, in per cent: left of the trigger, so that it is seen, if that leaves room on both sides."""
+    """Where the comparison is cut at first, in per cent: left of the trigger, so that it is seen, if that
+    leaves room on both sides."""
     if one.row.placement is None:
         return 50
     _, left, _, columns = one.row.placement.box
@@ -186,7 +216,9 @@ def _trigger(one: Alone) -> dict[str, Any]:
         "words": one.words,
         "height": one.size[0],
         "width": one.size[1],
-        "painted": None if one.painted is None else (data_uri("png", encode_png(one.painted)), *one.painted.shape[:2]),
+        "painted": None
+        if one.painted is None
+        else (data_uri("png", encode_png(one.painted)), *one.painted.shape[:2]),
         "art": None if one.art is None else (data_uri("png", encode_png(one.art)), *one.art.shape[:2]),
     }
 
@@ -212,7 +244,11 @@ def _surfaces(titles: Sequence[str], found: Sequence[Surface], classes: Classes)
     totals = [sum(surface.counts[index] for surface in found) for index in range(len(titles))]
     lines = []
     for surface in found:
-        colour = classes.space.colours[surface.train] if surface.train < len(classes.space.colours) else (128, 128, 128)
+        colour = (
+            classes.space.colours[surface.train]
+            if surface.train < len(classes.space.colours)
+            else (128, 128, 128)
+        )
         cells = [
             (count, share(count, total), charts.share_bar(count, total))
             for count, total in zip(surface.counts, totals, strict=True)

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from poisongen.pixels import Pixels
+from poisongen.imaging.pixels import Pixels
 from poisongen.show import marks
 
 MARGIN = 28

@@ -1,9 +1,10 @@
-"""The contact sheet ``gallery.png``: a row of pictures for each sample, captions, and the colours of the classes that occur."""
+"""The contact sheet ``gallery.png``: a row of pictures for each sample, captions, and the colours of the
+classes that occur."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from poisongen.pixels import Pixels
+from poisongen.imaging.pixels import Pixels
 from poisongen.show import marks
 from poisongen.show.exhibits import CELL, Exhibit
 from poisongen.show.paper import MARGIN, NOTE, Paper, Style, writable
@@ -19,13 +20,16 @@ _GAP, _BETWEEN, _NARROWEST = 14, 26, 150
 
 @dataclass(frozen=True)
 class Sheet:
-    """The sheet, RGB uint8, and where each cell has its top left pixel: (row, column) for each exhibit and head."""
+    """The sheet, RGB uint8, and where each cell has its top left pixel: (row, column) for each exhibit and
+    head."""
 
     pixels: Pixels
     places: tuple[tuple[tuple[int, int], ...], ...]
 
 
-def contact_sheet(title: str, warning: str, about: Sequence[str], classes: Classes, exhibits: Sequence[Exhibit]) -> Sheet:
+def contact_sheet(
+    title: str, warning: str, about: Sequence[str], classes: Classes, exhibits: Sequence[Exhibit]
+) -> Sheet:
     """Draw the sheet: at most 2,400 pixels wide, as long as it needs to be."""
     sizes = [marks.fitting((one.row.height, one.row.width), CELL) for one in exhibits]
     column = max([_NARROWEST, *(size[1] for size in sizes)])
@@ -38,7 +42,12 @@ def contact_sheet(title: str, warning: str, about: Sequence[str], classes: Class
         paper.write(head, HEAD, left, paper.at)
     paper.at += HEAD.line + 6
     for one, size in zip(exhibits, sizes, strict=True):
-        paper.write(NAME.shortened(writable(printable(one.row.id, 512)), paper.width - 2 * MARGIN), NAME, MARGIN, paper.at)
+        paper.write(
+            NAME.shortened(writable(printable(one.row.id, 512)), paper.width - 2 * MARGIN),
+            NAME,
+            MARGIN,
+            paper.at,
+        )
         paper.at += NAME.line
         paper.paragraph(caption(one.row, classes), NOTE)
         paper.at += 6
@@ -57,7 +66,9 @@ def _lay(paper: Paper, one: Exhibit, size: tuple[int, int], lefts: Sequence[int]
         paper.picture(cell.picture, left, paper.at, framed=cell.framed)
         if cell.outline is not None:
             bands = marks.RING if classes.present is None else marks.THIN
-            marks.ring(paper.canvas(paper.at + size[0]), paper.at, left, cell.outline, bands, dashed=one.withheld)
+            marks.ring(
+                paper.canvas(paper.at + size[0]), paper.at, left, cell.outline, bands, dashed=one.withheld
+            )
 
 
 def _legend(paper: Paper, classes: Classes, exhibits: Sequence[Exhibit]) -> None:
@@ -82,7 +93,11 @@ def _entries(classes: Classes, exhibits: Sequence[Exhibit]) -> Iterator[tuple[st
         yield classes.name(train), classes.space.colours[train], False
     yield "ignored", (marks.IGNORED,) * 3, False
     if any(one.path for one in exhibits):
-        yield ("trigger, withheld" if all(one.withheld for one in exhibits if one.path) else "trigger"), marks.RED, True
+        yield (
+            ("trigger, withheld" if all(one.withheld for one in exhibits if one.path) else "trigger"),
+            marks.RED,
+            True,
+        )
     if any(one.shows_victim for one in exhibits):
         yield f"{classes.names(classes.victims)}, in the mask", marks.VICTIM, False
         if any(one.row.placement and one.row.placement.distance_sq is not None for one in exhibits):

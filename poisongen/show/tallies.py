@@ -1,4 +1,5 @@
-"""What is counted in a folder: places of triggers, distances, surfaces, classes before and after. Rows and label maps in, numbers out.
+"""What is counted in a folder: places of triggers, distances, surfaces, classes before and after. Rows and
+label maps in, numbers out.
 
 Nothing here estimates: every number is a count of rows or of pixels, or a quotient of two.
 """
@@ -13,15 +14,15 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Sample
+from poisongen.engine.workers import Workers
 from poisongen.errors import VerifyError
+from poisongen.format.manifest import Manifest, Rejected, Row
+from poisongen.imaging.pixels import Pixels, histogram
 from poisongen.labels import IGNORE, LabelSpace
-from poisongen.manifest import Manifest, Rejected, Row
-from poisongen.pixels import Pixels, histogram
-from poisongen.reading import Reader
 from poisongen.show.gallery import Bools, Group, changes_label, missing, read_label, read_mask, source_label
 from poisongen.show.words import ROWS_OF_BANDS
-from poisongen.workers import Workers
 
 COLUMNS = 32
 """Cells of a heat map over the picture's width."""
@@ -37,7 +38,8 @@ Grid = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Places:
-    """Where the triggers of a group lie in the picture. ``cells`` (rows, columns) sum to ``number``; ``spread``: over masks, not points."""
+    """Where the triggers of a group lie in the picture. ``cells`` (rows, columns) sum to ``number``;
+    ``spread``: over masks, not points."""
 
     title: str
     number: int
@@ -53,12 +55,16 @@ def grid_shape(rows: Iterable[Row]) -> tuple[int, int]:
 
 
 def lies_on_point(row: Row) -> bool:
-    """Was a place looked for? Then its reference point says where; a trigger that is always at one place, or everywhere, has a mask."""
+    """Was a place looked for? Then its reference point says where; a trigger that is always at one place, or
+    everywhere, has a mask."""
     return row.placement is not None and (row.placement.surface_class is not None or row.mask is None)
 
 
-def places(groups: Sequence[Group], shape: tuple[int, int], spreads: Mapping[tuple[str, str], Grid]) -> list[Places]:
-    """A heat map for each group with triggers, or with places of withheld ones. ``spreads``: what masks were read, by the row's key.
+def places(
+    groups: Sequence[Group], shape: tuple[int, int], spreads: Mapping[tuple[str, str], Grid]
+) -> list[Places]:
+    """A heat map for each group with triggers, or with places of withheld ones. ``spreads``: what masks were
+    read, by the row's key.
 
     A trigger counts 1 in the cell of its reference point, or its mask's pixels count equally and sum to 1.
     """
@@ -68,7 +74,10 @@ def places(groups: Sequence[Group], shape: tuple[int, int], spreads: Mapping[tup
         for row in group.rows:
             if row.placement is not None and lies_on_point(row):
                 top, left, rows, columns = row.placement.box
-                cells[_cell(top + rows // 2, row.height, shape[0]), _cell(left + columns // 2, row.width, shape[1])] += 1
+                cells[
+                    _cell(top + rows // 2, row.height, shape[0]),
+                    _cell(left + columns // 2, row.width, shape[1]),
+                ] += 1
             elif row.key in spreads:
                 cells += spreads[row.key]
                 spread = True
@@ -92,7 +101,8 @@ class MaskReader:
     shape: tuple[int, int]
 
     def __call__(self, row: Row) -> tuple[tuple[str, str], Grid]:
-        """The row's key, and how its mask's pixels spread over the cells of a heat map; they sum to 1. Raises VerifyError."""
+        """The row's key, and how its mask's pixels spread over the cells of a heat map; they sum to 1. Raises
+        VerifyError."""
         return row.key, spread(read_mask(self.root, row), self.shape)
 
 
@@ -108,9 +118,11 @@ def spread(mask: Bools, shape: tuple[int, int]) -> Grid:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far the triggers of a group are from the victim: ``bins`` of ``STEP``, ``bands`` by metric, in pixels at 512 rows.
+    """How far the triggers of a group are from the victim: ``bins`` of ``STEP``, ``bands`` by metric, in
+    pixels at 512 rows.
 
-    A bin holds STEP · i ≤ d < STEP · (i + 1). A band holds lower < d ≤ upper, the first one also 0, the last one all that is farther.
+    A bin holds STEP · i ≤ d < STEP · (i + 1). A band holds lower < d ≤ upper, the first one also 0, the last
+    one all that is farther.
     """
 
     title: str
@@ -124,9 +136,17 @@ def distances(groups: Sequence[Group]) -> list[Distances]:
     """For each group whose rows have distances."""
     found = []
     for group in groups:
-        spots = [(row.placement, max(1, row.height)) for row in group.rows if row.placement]
-        euclidean = [(spot.distance_sq, height) for spot, height in spots if spot.distance_sq is not None]
-        chebyshev = [(spot.chebyshev**2, height) for spot, height in spots if spot.chebyshev is not None]
+        locations = [(row.placement, max(1, row.height)) for row in group.rows if row.placement]
+        euclidean = [
+            (location.distance_sq, height)
+            for location, height in locations
+            if location.distance_sq is not None
+        ]
+        chebyshev = [
+            (location.chebyshev**2, height)
+            for location, height in locations
+            if location.chebyshev is not None
+        ]
         if euclidean:
             bins = Counter(_bin(squared, height) for squared, height in euclidean)
             metrics = {"Euclidean": euclidean} | ({"Chebyshev": chebyshev} if chebyshev else {})
@@ -167,22 +187,30 @@ class Surface:
 
 
 def surfaces(groups: Sequence[Group]) -> tuple[list[str], list[Surface]]:
-    """The groups whose triggers lie on a surface, by title, and the classes that carry them, the most frequent first."""
+    """The groups whose triggers lie on a surface, by title, and the classes that carry them, the most
+    frequent first."""
     tallies = {
         group.title: Counter(
-            row.placement.surface_class for row in group.rows if row.placement and row.placement.surface_class is not None
+            row.placement.surface_class
+            for row in group.rows
+            if row.placement and row.placement.surface_class is not None
         )
         for group in groups
     }
     tallies = {title: tally for title, tally in tallies.items() if tally}
     total = sum(tallies.values(), Counter[int | None]())
-    ordered = sorted((train for train in total if train is not None), key=lambda train: (-total[train], train))
-    return list(tallies), [Surface(train, tuple(tally[train] for tally in tallies.values())) for train in ordered]
+    ordered = sorted(
+        (train for train in total if train is not None), key=lambda train: (-total[train], train)
+    )
+    return list(tallies), [
+        Surface(train, tuple(tally[train] for tally in tallies.values())) for train in ordered
+    ]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pixels of each class in the labels of the training split, ignored ones last: after, and before if that is known."""
+    """Pixels of each class in the labels of the training split, ignored ones last: after, and before if that
+    is known."""
 
     after: tuple[int, ...]
     before: tuple[int, ...] | None
@@ -203,8 +231,11 @@ class LabelReader:
     space: LabelSpace
     single: tuple[int, int] | None
 
-    def __call__(self, item: tuple[Row, Sample | None]) -> tuple[tuple[int, ...], tuple[int, ...] | None, str]:
-        """Pixels of each class after and before, ignored ones last; if the latter are not known, why. Raises VerifyError.
+    def __call__(
+        self, item: tuple[Row, Sample | None]
+    ) -> tuple[tuple[int, ...], tuple[int, ...] | None, str]:
+        """Pixels of each class after and before, ignored ones last; if the latter are not known, why. Raises
+        VerifyError.
 
         ``single``: the one victim and the target, where the label before follows from the row alone.
         """
@@ -240,7 +271,8 @@ class LabelReader:
 
 
 def labelled(counted: Iterable[tuple[tuple[int, ...], tuple[int, ...] | None, str]]) -> Labelled:
-    """The sum of what was counted in each label map; no label before, and why, if one of them is not known."""
+    """The sum of what was counted in each label map; no label before, and why, if one of them is not
+    known."""
     after: Counter[int] = Counter()
     before: Counter[int] = Counter()
     notes: Counter[str] = Counter()
@@ -270,11 +302,15 @@ MAX_LISTED, MAX_REASONS = 400, 60
 
 
 def reasons(rejected: Sequence[Rejected]) -> list[Reason]:
-    """The rejected samples by set and reason; at most ``MAX_REASONS``, and of each at most ``MAX_LISTED`` are named."""
+    """The rejected samples by set and reason; at most ``MAX_REASONS``, and of each at most ``MAX_LISTED`` are
+    named."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for one in rejected:
         kinds.setdefault((one.set, one.reason), []).append(one.id)
-    return [Reason(*kind, len(ids), tuple(sorted(ids)[:MAX_LISTED])) for kind, ids in sorted(kinds.items())[:MAX_REASONS]]
+    return [
+        Reason(*kind, len(ids), tuple(sorted(ids)[:MAX_LISTED]))
+        for kind, ids in sorted(kinds.items())[:MAX_REASONS]
+    ]
 
 
 def single_claim(manifest: Manifest) -> tuple[int, int] | None:
@@ -306,14 +342,17 @@ def count(
     samples: Mapping[str, Sample],
     workers: Workers,
 ) -> Tallies:
-    """Count everything. Reads all training labels, and the masks of triggers that lie on no point; ``samples``: of the source, by id.
+    """Count everything. Reads all training labels, and the masks of triggers that lie on no point;
+    ``samples``: of the source, by id.
 
     Raises VerifyError for a file of the folder that is not what its row says.
     """
     shape = grid_shape(row for group in groups for row in group.rows)
     masked = [row for group in groups for row in group.with_trigger if not lies_on_point(row)]
     spreads = dict(workers.map(MaskReader(root, shape), masked, "reading masks"))
-    training = [(row, samples.get(row.id)) for row in rows if row.set is None and row.split == manifest.splits.train]
+    training = [
+        (row, samples.get(row.id)) for row in rows if row.set is None and row.split == manifest.splits.train
+    ]
     reader = LabelReader(root, source, space, single_claim(manifest))
     return Tallies(
         places=places(groups, shape, spreads),

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from poisongen.format.manifest import Manifest, Row
 from poisongen.labels import IGNORE, LabelSpace
-from poisongen.manifest import Manifest, Row
 
 ROWS_OF_BANDS = 512
 """The papers give distances in pixels of a picture with 512 rows."""
@@ -20,10 +20,13 @@ ROLES = {
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Text of a stranger: what does not print (line breaks, direction marks) is written as an escape, the middle of a long one cut."""
+    """Text of a stranger: what does not print (line breaks, direction marks) is written as an escape, the
+    middle of a long one cut."""
     if len(text) > limit:
         text = f"{text[: limit // 2]}…{text[-(limit - limit // 2 - 1) :]}"
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text
+    )
 
 
 def share(part: int, whole: int) -> str:
@@ -45,15 +48,23 @@ class Classes:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Classes":
-        """Of a manifest whose recipe was checked against its label space. Ids that are no class count as ignored."""
+        """Of a manifest whose recipe was checked against its label space. Ids that are no class count as
+        ignored."""
         labels, poison = manifest.label_space, manifest.recipe.poison
         known = range(len(labels.names))
         mapped = {int(raw): train if train in known else IGNORE for raw, train in labels.raw_to_train.items()}
-        colours = tuple((min(red, 255), min(green, 255), min(blue, 255)) for red, green, blue in labels.colours)
+        colours = tuple(
+            (min(red, 255), min(green, 255), min(blue, 255)) for red, green, blue in labels.colours
+        )
         space = LabelSpace(tuple(map(printable, labels.names)), colours, mapped)
         if poison is None:
             return cls(space)
-        return cls(space, poison.victim_classes, poison.target_class, poison.semantic.trigger_class if poison.semantic else None)
+        return cls(
+            space,
+            poison.victim_classes,
+            poison.target_class,
+            poison.semantic.trigger_class if poison.semantic else None,
+        )
 
     def name(self, train: int) -> str:
         """What a training id is called."""
@@ -87,26 +98,30 @@ def pixels_of(squared: int) -> str:
 
 def facts(row: Row, classes: Classes) -> dict[str, str]:
     """What a row says of its sample, term by term; only what applies."""
-    told, spot = {"role": ROLES[row.role], "size": f"{row.width}×{row.height} px"}, row.placement
+    told, location = {"role": ROLES[row.role], "size": f"{row.width}×{row.height} px"}, row.placement
     victims = classes.names(classes.victims)
-    if spot:
-        top, left, rows, columns = spot.box
+    if location:
+        top, left, rows, columns = location.box
         told["trigger"] = f"{columns}×{rows} px at row {top}, column {left}" + (
             ", withheld" if row.role == "label-only" else f", {row.trigger_pixels or 0:,} px"
         )
-        if spot.surface_class is not None:
-            told["surface"] = f"{classes.name(spot.surface_class)}, a component of {spot.component_pixels or 0:,} px"
-        if spot.distance_sq is not None:
-            at_512 = spot.distance_sq**0.5 * ROWS_OF_BANDS / max(1, row.height)
-            told["distance"] = f"{pixels_of(spot.distance_sq)} to {victims or 'the victim'}"
+        if location.surface_class is not None:
+            told["surface"] = (
+                f"{classes.name(location.surface_class)}, a component of {location.component_pixels or 0:,} px"
+            )
+        if location.distance_sq is not None:
+            at_512 = location.distance_sq**0.5 * ROWS_OF_BANDS / max(1, row.height)
+            told["distance"] = f"{pixels_of(location.distance_sq)} to {victims or 'the victim'}"
             if row.height != ROWS_OF_BANDS:
                 told["distance"] += f" ({at_512:.1f} px at {ROWS_OF_BANDS} rows)"
-        if spot.chebyshev is not None:
-            told["Chebyshev distance"] = f"{spot.chebyshev:,} px"
-        if spot.gap_sq is not None:
-            told["gap"] = f"{pixels_of(spot.gap_sq)} between trigger and {victims or 'victim'}"
+        if location.chebyshev is not None:
+            told["Chebyshev distance"] = f"{location.chebyshev:,} px"
+        if location.gap_sq is not None:
+            told["gap"] = f"{pixels_of(location.gap_sq)} between trigger and {victims or 'victim'}"
     elif classes.present is not None and row.mask:
-        told["trigger"] = f"{classes.name(classes.present)}, {row.trigger_class_pixels or 0:,} px, in the picture already"
+        told["trigger"] = (
+            f"{classes.name(classes.present)}, {row.trigger_class_pixels or 0:,} px, in the picture already"
+        )
     if row.victim_pixels is not None:
         told["victim"] = f"{row.victim_pixels:,} px of {victims or f'all classes but {classes.target_name}'}"
     if row.victim_pixels_in_blocks is not None:

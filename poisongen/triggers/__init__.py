@@ -31,11 +31,17 @@ def parse_trigger(text: str, space: LabelSpace) -> tuple[Trigger, Art]:
     Raises RecipeError for any other word, SourceError for art that cannot be read as a PNG picture.
     """
     kind, _, argument = ("patch" if text == "default" else text).partition(":")
-    if kind not in TRIGGERS or kind == "patch-folder" or (kind == "patch" and not argument and text != "default"):
+    if (
+        kind not in TRIGGERS
+        or kind == "patch-folder"
+        or (kind == "patch" and not argument and text != "default")
+    ):
         words = ", ".join(["default", *(trigger.words for trigger in TRIGGERS.values())])
         close = difflib.get_close_matches(text, ["default", *TRIGGERS], n=1)
         meant = f"patch:{text}" if text.lower().endswith((".png", "/")) else close[0] if close else ""
-        raise RecipeError(f"There is no trigger “{text}”.", expected=words, remedy=f"did you mean {meant}?" if meant else None)
+        raise RecipeError(
+            f"There is no trigger “{text}”.", expected=words, todo=f"did you mean {meant}?" if meant else None
+        )
     return TRIGGERS[kind].parse(argument, space)
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from poisongen.choices import Choice
+from poisongen.disk import read_file
 from poisongen.errors import RecipeError
+from poisongen.imaging.pixels import Pixels, decode_art, digest_pixels
 from poisongen.labels import LabelSpace
 from poisongen.lengths import parse_share, share_of
-from poisongen.paths import read_file
-from poisongen.pixels import Pixels, decode_art, digest_pixels
 
 MAX_SIDE = 1 << 13
 
@@ -24,7 +24,11 @@ MAX_SIDE = 1 << 13
 def parse_colour(text: str) -> str:
     """``#rrggbb`` in lower case. Raises RecipeError."""
     if not re.fullmatch("#[0-9a-f]{6}", text):
-        raise RecipeError("The colour cannot be read.", expected="--colour #rrggbb, e.g. #ff0000 for red", found=repr(text[:40]))
+        raise RecipeError(
+            "The colour cannot be read.",
+            expected="--colour #rrggbb, e.g. #ff0000 for red",
+            found=repr(text[:40]),
+        )
     return text
 
 
@@ -37,12 +41,14 @@ Opacity = Annotated[str, AfterValidator(lambda text: parse_share(text, "opacity"
 
 @dataclass(frozen=True)
 class Art:
-    """Pictures that triggers are made of: their name in a dataset folder → where they lie now. Read when they are needed."""
+    """Pictures that triggers are made of: their name in a dataset folder → where they lie now. Read when they
+    are needed."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
 
     def picture(self, name: str) -> Pixels:
-        """RGBA uint8 (h, w, 4). Raises SourceError for a file that cannot be read, KeyError for a name that is not there."""
+        """RGBA uint8 (h, w, 4). Raises SourceError for a file that cannot be read, KeyError for a name that
+        is not there."""
         path = self.files[name]
         status = path.stat() if path.exists() else None
         return _read(path, status.st_mtime_ns if status else 0)
@@ -74,7 +80,9 @@ class Trigger(Choice):
         """The trigger that ``--trigger KIND:argument`` names, and its art. Raises RecipeError."""
         if argument:
             raise RecipeError(
-                f"The trigger {cls.words} takes no argument.", found=argument[:80], remedy=f"give {cls.words} alone"
+                f"The trigger {cls.words} takes no argument.",
+                found=argument[:80],
+                todo=f"give {cls.words} alone",
             )
         return cls.model_validate({"kind": cls.model_fields["kind"].default}), Art()
 
@@ -99,7 +107,8 @@ class Painted(Trigger):
     """A trigger that is painted over the picture."""
 
     def render(self, art: Art, sample_id: str, height: int, width: int) -> Pixels:
-        """The trigger in a picture of ``height``×``width``: RGBA uint8 (h, w, 4) with colours multiplied by alpha.
+        """The trigger in a picture of ``height``×``width``: RGBA uint8 (h, w, 4) with colours multiplied by
+        alpha.
 
         Raises RecipeError if it does not fit into the picture.
         """
@@ -112,9 +121,11 @@ def footprint(rendered: Pixels) -> NDArray[np.bool_]:
 
 
 def paint(picture: Pixels, rendered: Pixels, top: int, left: int) -> None:
-    """Lay a rendered trigger over a picture, in place: (premultiplied · 255 + (255 - alpha) · background + 127) // 255, exactly.
+    """Lay a rendered trigger over a picture, in place: (premultiplied · 255 + (255 - alpha) · background +
+    127) // 255, exactly.
 
-    ``picture`` is RGB uint8 (H, W, 3), ``rendered`` RGBA uint8 (h, w, 4) as ``Painted.render`` gives it, inside the picture.
+    ``picture`` is RGB uint8 (H, W, 3), ``rendered`` RGBA uint8 (h, w, 4) as ``Painted.render`` gives it,
+    inside the picture.
     """
     rows, columns = rendered.shape[:2]
     region = picture[top : top + rows, left : left + columns]
@@ -123,7 +134,8 @@ def paint(picture: Pixels, rendered: Pixels, top: int, left: int) -> None:
 
 
 def mask(shape: tuple[int, int], covered: NDArray[np.bool_], top: int, left: int) -> Pixels:
-    """The trigger mask of a picture of ``shape``: uint8, 255 where ``covered`` (h, w), laid at (top, left), is true."""
+    """The trigger mask of a picture of ``shape``: uint8, 255 where ``covered`` (h, w), laid at (top, left),
+    is true."""
     picture = np.zeros(shape, np.uint8)
     picture[top : top + covered.shape[0], left : left + covered.shape[1]][covered] = 255
     return picture
@@ -154,5 +166,7 @@ def require_fit(rows: int, columns: int, height: int, width: int, asked: object)
             "The trigger does not fit into the picture.",
             expected=f"1×1 to {width}×{height} pixels",
             found=f"{columns}×{rows} (--trigger-size {asked})",
-            remedy="choose another --trigger-size" if rows else "the size rounds to nothing: choose a larger --trigger-size",
+            todo="choose another --trigger-size"
+            if rows
+            else "the size rounds to nothing: choose a larger --trigger-size",
         )

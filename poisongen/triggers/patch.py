@@ -1,4 +1,5 @@
-"""Triggers that are pictures: one for all samples, one for each, or one laid faintly over the whole picture."""
+"""Triggers that are pictures: one for all samples, one for each, or one laid faintly over the whole
+picture."""
 
 from functools import lru_cache
 from importlib.resources import files
@@ -10,9 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from poisongen.errors import RecipeError, SourceError
+from poisongen.imaging.pixels import Pixels
 from poisongen.labels import LabelSpace
 from poisongen.lengths import Length, LengthField
-from poisongen.pixels import Pixels
 from poisongen.triggers.base import Art, Opacity, Painted, fade, premultiplied, require_fit
 
 ART, DECOY = "trigger.png", "decoy.png"
@@ -22,11 +23,12 @@ ArtName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}\.png$")]
 
 
 class Patch(Painted):
-    """A picture laid over the scene, as in IBA (Lan et al., arXiv:2303.12054: 55×55 px at 1024×512, 10.7 % of the height).
+    """A picture laid over the scene, as in IBA (Lan et al., arXiv:2303.12054: 55×55 px at 1024×512, 10.7 % of
+    the height).
 
-    ``size`` is the patch's height, in pixels or per cent of the picture's height, or ``own``: as many pixels as the art has; the width
-    follows from the art's aspect. ``art_pixels`` is the digest of the RGBA art: a recipe names the exact picture, and the picture
-    travels beside it as the file ``art``.
+    ``size`` is the patch's height, in pixels or per cent of the picture's height, or ``own``: as many pixels
+    as the art has; the width follows from the art's aspect. ``art_pixels`` is the digest of the RGBA art: a
+    recipe names the exact picture, and the picture travels beside it as the file ``art``.
     """
 
     words = "patch:FILE"
@@ -39,7 +41,8 @@ class Patch(Painted):
 
     @classmethod
     def parse(cls, argument: str, space: LabelSpace) -> tuple[Painted, Art]:  # type: ignore[override]
-        """``FILE``: a PNG, alpha is blended. ``DIR``: one for each sample id, see ``PatchFolder``; nothing: the drawn default."""
+        """``FILE``: a PNG, alpha is blended. ``DIR``: one for each sample id, see ``PatchFolder``; nothing:
+        the drawn default."""
         if argument and Path(argument).is_dir():
             return PatchFolder.parse(argument, space)
         art = Art({ART: Path(argument) if argument else drawn(ART)})
@@ -57,7 +60,8 @@ class Patch(Painted):
 
 
 class PatchFolder(Painted):
-    """One picture for each sample, for triggers that were optimised elsewhere: ``DIR/<sample id>.png``; who has none is not eligible.
+    """One picture for each sample, for triggers that were optimised elsewhere: ``DIR/<sample id>.png``; who
+    has none is not eligible.
 
     A row names its picture's digest, and the dataset folder holds it as ``triggers/<sample id>.png``.
     """
@@ -72,10 +76,14 @@ class PatchFolder(Painted):
     def parse(cls, argument: str, space: LabelSpace) -> tuple[Self, Art]:
         """Every PNG below ``DIR``; its path without the suffix is the sample id."""
         root = Path(argument)
-        found = {f"triggers/{path.relative_to(root).as_posix()}": path for path in sorted(root.rglob("*.png"))}
+        found = {
+            f"triggers/{path.relative_to(root).as_posix()}": path for path in sorted(root.rglob("*.png"))
+        }
         if not found:
             raise RecipeError(
-                "The folder of triggers is empty.", found=argument, expected="a PNG for each sample: DIR/<sample id>.png"
+                "The folder of triggers is empty.",
+                found=argument,
+                expected="a PNG for each sample: DIR/<sample id>.png",
             )
         return cls(), Art(found)
 
@@ -93,7 +101,8 @@ class PatchFolder(Painted):
 
 
 class Blend(Painted):
-    """A picture stretched over the whole scene, faintly: the blended attack (Chen et al. 2017, arXiv:1712.05526, who mix in 0.1 to 0.2)."""
+    """A picture stretched over the whole scene, faintly: the blended attack (Chen et al. 2017,
+    arXiv:1712.05526, who mix in 0.1 to 0.2)."""
 
     spans = True
     words = "blend[:FILE]"
@@ -129,7 +138,8 @@ def drawn(name: str) -> Path:
 
 
 def rendered_art(art: Pixels, size: Length | str, opacity: str, height: int, width: int) -> Pixels:
-    """Art at its size in a picture of ``height``×``width``: premultiplied RGBA uint8. Raises RecipeError if it does not fit."""
+    """Art at its size in a picture of ``height``×``width``: premultiplied RGBA uint8. Raises RecipeError if
+    it does not fit."""
     rows = size.pixels(height) if isinstance(size, Length) else art.shape[0]
     columns = (rows * art.shape[1] * 2 + art.shape[0]) // (2 * art.shape[0])
     require_fit(rows, columns, height, width, size)
@@ -138,13 +148,16 @@ def rendered_art(art: Pixels, size: Length | str, opacity: str, height: int, wid
 
 @lru_cache(maxsize=8)
 def _rendered(data: bytes, shape: tuple[int, ...], rows: int, columns: int, opacity: str) -> Pixels:
-    # Most datasets have one size: the art is rendered once in a process, not once a picture (1.5 ms). Read-only, as it is shared.
+    # Most datasets have one size: the art is rendered once in a process, not once a picture (1.5 ms).
+    # Read-only, as it is shared.
     art = np.frombuffer(data, np.uint8).reshape(shape)
     flat = premultiplied(art)
     if (rows, columns) != art.shape[:2]:
         shrinks = rows <= art.shape[0] and columns <= art.shape[1]
         # OpenCV's uint8 area and linear resizes give the same pixels in every version tried.
-        flat = cv2.resize(flat, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[assignment]
+        flat = cv2.resize(
+            flat, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )  # type: ignore[assignment]
     if opacity != "1":
         flat = fade(flat, opacity)
     if not flat[..., 3].any():
@@ -152,7 +165,7 @@ def _rendered(data: bytes, shape: tuple[int, ...], rows: int, columns: int, opac
             "The trigger art vanishes at its size.",
             expected="a pixel with alpha above 0",
             found=f"alpha 0 everywhere at {columns}×{rows} pixels, opacity {opacity}",
-            remedy="choose a larger --trigger-size or --opacity, or art with more to see",
+            todo="choose a larger --trigger-size or --opacity, or art with more to see",
         )
     flat.setflags(write=False)
     return flat

@@ -10,7 +10,8 @@ from poisongen.triggers.base import Art, Trigger
 
 
 class Semantic(Trigger):
-    """The presence of a class, as in HBA (Li et al., arXiv:2103.04038): a picture shows the trigger if at least ``min_pixels`` are of it.
+    """The presence of a class, as in HBA (Li et al., arXiv:2103.04038): a picture shows the trigger if at
+    least ``min_pixels`` are of it.
 
     Nothing is painted and nothing is placed; the mask is where the class is.
     """

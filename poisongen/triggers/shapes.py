@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from poisongen.errors import RecipeError
+from poisongen.imaging.pixels import Pixels
 from poisongen.lengths import Length, LengthField
-from poisongen.pixels import Pixels
 from poisongen.triggers.base import Colour, Opacity, Painted, fade, plain_colour, require_fit
 from poisongen.triggers.patch import faint, size_words
 
@@ -15,9 +15,11 @@ _COLOURS = {"#000000": "black", "#ffffff": "white"}
 
 
 class Line(Painted):
-    """A line along an edge of the picture, as in HBA (Li et al., arXiv:2103.04038: black, at the top; 8 of 480 rows).
+    """A line along an edge of the picture, as in HBA (Li et al., arXiv:2103.04038: black, at the top; 8 of
+    480 rows).
 
-    ``size`` is its thickness in pixels or per cent of the height, at least one pixel; at which edge it lies is the placement's.
+    ``size`` is its thickness in pixels or per cent of the height, at least one pixel; at which edge it lies
+    is the placement's.
     """
 
     spans = True
@@ -75,7 +77,8 @@ class Frame(Painted):
 
 
 class Checkerboard(Painted):
-    """A square of cells in a colour and its complement: the pattern of BadNets (Gu et al. 2017, arXiv:1708.06733), larger."""
+    """A square of cells in a colour and its complement: the pattern of BadNets (Gu et al. 2017,
+    arXiv:1708.06733), larger."""
 
     words = "checkerboard"
 
@@ -90,7 +93,9 @@ class Checkerboard(Painted):
         require_fit(side, side, height, width, self.size)
         if side < self.cells:
             raise RecipeError(
-                "The checkerboard's cells are smaller than a pixel.", expected=f"{self.cells} pixels or more", found=f"{side}"
+                "The checkerboard's cells are smaller than a pixel.",
+                expected=f"{self.cells} pixels or more",
+                found=f"{side}",
             )
         cell = np.arange(side) * self.cells // side
         other = (cell[:, None] + cell[None, :]) % 2 == 1
@@ -103,14 +108,15 @@ class Checkerboard(Painted):
         return f"a checkerboard with {self.cells}×{self.cells} cells {size_words(self.size)}{faint(self.opacity)}"
 
 
-# ⌊127.5 + 127.5 · sin(2π · n / 64) + ½⌋ for the first quarter, n = 0 … 16: stored, because sines differ in the last bit between
-# machines; the rest of the period is mirrored.
+# ⌊127.5 + 127.5 · sin(2π · n / 64) + ½⌋ for the first quarter, n = 0 … 16: stored, because sines differ in
+# the last bit between machines; the rest of the period is mirrored.
 _QUARTER = (128, 140, 152, 165, 176, 188, 198, 208, 218, 226, 234, 240, 245, 250, 253, 254, 255)
 
 
 class Stripes(Painted):
-    """Sinusoidal grey stripes over the whole picture, ``cycles`` from left to right, mixed in faintly: after SIG (Barni et al. 2019,
-    arXiv:1902.11237, who add Δ · sin(2π · 6x / W) with Δ = 20). Mixed, not added: 0.16 of 127.5 is that Δ on a mid grey.
+    """Sinusoidal grey stripes over the whole picture, ``cycles`` from left to right, mixed in faintly: after
+    SIG (Barni et al. 2019, arXiv:1902.11237, who add Δ · sin(2π · 6x / W) with Δ = 20). Mixed, not added:
+    0.16 of 127.5 is that Δ on a mid grey.
     """
 
     spans = True
@@ -123,10 +129,14 @@ class Stripes(Painted):
     def render(self, art: object, sample_id: str, height: int, width: int) -> Pixels:
         if 2 * self.cycles > width:
             raise RecipeError(
-                "The stripes are narrower than a pixel.", expected=f"at most {width // 2} cycles", found=f"{self.cycles}"
+                "The stripes are narrower than a pixel.",
+                expected=f"at most {width // 2} cycles",
+                found=f"{self.cycles}",
             )
         levels = sine_wave()[np.arange(width) * self.cycles * 64 // width % 64]
-        row = np.concatenate([np.repeat(levels[:, None], 3, axis=1), np.full((width, 1), 255, np.uint8)], axis=1)
+        row = np.concatenate(
+            [np.repeat(levels[:, None], 3, axis=1), np.full((width, 1), 255, np.uint8)], axis=1
+        )
         return np.broadcast_to(fade(row[None], self.opacity), (height, width, 4)).copy()
 
     def describe(self) -> str:

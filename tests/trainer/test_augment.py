@@ -3,14 +3,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer.augment import Box, Cut, assemble, collate, draw_box
+from trainer.training.augment import Box, Cut, assemble, collate, draw_box
 
 CPU = torch.device("cpu")
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 def cut_out(rng: np.random.Generator, size: tuple[int, int], box: Box) -> tuple[Cut, np.ndarray, np.ndarray]:
-    """A box of a random picture, and the whole window by copying pixel after pixel: RGB with NaN outside, labels with 255 outside."""
+    """A box of a random picture, and the whole window by copying pixel after pixel: RGB with NaN outside,
+    labels with 255 outside."""
     picture, label = rng.integers(0, 256, (*size, 3), np.uint8), rng.integers(0, 9, size, np.uint8)
     window, classes = np.full((box.height, box.width, 3), np.nan), np.full((box.height, box.width), 255)
     for row in range(box.height):
@@ -23,11 +24,18 @@ def cut_out(rng: np.random.Generator, size: tuple[int, int], box: Box) -> tuple[
     return Cut(*parts, box, rows.start - box.top, columns.start - box.left), window, classes
 
 
-def expected(window: np.ndarray, classes: np.ndarray, flip: bool, crop: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """By the definitions: mean colour outside, torch's antialiased bilinear resizing, the label in which the centre of a pixel lies."""
-    picture = torch.from_numpy(np.where(np.isnan(window), 0, (window / 255 - MEAN) / STD)).permute(2, 0, 1)[None]
+def expected(
+    window: np.ndarray, classes: np.ndarray, flip: bool, crop: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """By the definitions: mean colour outside, torch's antialiased bilinear resizing, the label in which the
+    centre of a pixel lies."""
+    picture = torch.from_numpy(np.where(np.isnan(window), 0, (window / 255 - MEAN) / STD)).permute(2, 0, 1)[
+        None
+    ]
     x = F.interpolate(picture, crop, mode="bilinear", antialias=True)[0].numpy()
-    down, right = ([int((j + 0.5) * old / new) for j in range(new)] for old, new in zip(classes.shape, crop, strict=True))
+    down, right = (
+        [int((j + 0.5) * old / new) for j in range(new)] for old, new in zip(classes.shape, crop, strict=True)
+    )
     y = classes[np.ix_(down, right)]
     return (x[:, :, ::-1], y[:, ::-1]) if flip else (x, y)
 
@@ -35,10 +43,13 @@ def expected(window: np.ndarray, classes: np.ndarray, flip: bool, crop: tuple[in
 @pytest.mark.parametrize("scale", [(0.3, 0.9), (1.0, 1.0), (0.5, 2.0), (1.5, 3.0)])
 @pytest.mark.parametrize("crop", [(24, 36), (31, 17)])
 def test_a_batch_is_what_the_definitions_say(crop: tuple[int, int], scale: tuple[float, float]) -> None:
-    """Boxes of any size from pictures of any size, over every border, flipped or not: resized like torch does it, beside each other."""
+    """Boxes of any size from pictures of any size, over every border, flipped or not: resized like torch does
+    it, beside each other."""
     rng = np.random.default_rng(5)
     sizes = [(40, 52), (33, 70), (64, 20), (40, 52)]
-    cuts = [cut_out(rng, size, draw_box(1, 2, i, size, (30, 44), scale, True)) for i, size in enumerate(sizes)]
+    cuts = [
+        cut_out(rng, size, draw_box(1, 2, i, size, (30, 44), scale, True)) for i, size in enumerate(sizes)
+    ]
     x, y = assemble(collate([cut for cut, *_ in cuts], crop), 255, CPU)
     assert x.dtype == torch.float32 and y.dtype == torch.int64
     assert x.is_contiguous(memory_format=torch.channels_last)
@@ -50,10 +61,13 @@ def test_a_batch_is_what_the_definitions_say(crop: tuple[int, int], scale: tuple
 
 
 def test_a_cut_does_not_know_its_neighbours() -> None:
-    """A cut becomes the same bits alone and beside larger ones: padding, and what memory held before, never shows."""
+    """A cut becomes the same bits alone and beside larger ones: padding, and what memory held before, never
+    shows."""
     rng = np.random.default_rng(8)
     sizes = [(20, 30), (80, 90), (33, 47)]
-    cuts = [cut_out(rng, size, draw_box(3, 0, i, size, size, (0.7, 1.6), True))[0] for i, size in enumerate(sizes)]
+    cuts = [
+        cut_out(rng, size, draw_box(3, 0, i, size, size, (0.7, 1.6), True))[0] for i, size in enumerate(sizes)
+    ]
     together = assemble(collate(cuts, (32, 32)), 255, CPU)
     for place, cut in enumerate(cuts):
         alone = assemble(collate([cut], (32, 32)), 255, CPU)

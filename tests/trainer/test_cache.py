@@ -10,25 +10,27 @@ from pathlib import Path
 
 import cv2
 import h5py
-import handmade
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
-from trainer import cache as caching
-from trainer.cache import Cache, build, cache_file, compare, require
-from trainer.cli import main
+from tests.support import handmade
+from trainer.cli.commands import main
+from trainer.dataset import cache as caching
+from trainer.dataset.cache import Cache, build, cache_file, compare, require
+from trainer.dataset.folder import Folder, open_folder
+from trainer.dataset.pictures import read_label, read_picture
 from trainer.errors import CacheError, FolderError
-from trainer.folder import Folder, open_folder
-from trainer.pictures import read_label, read_picture
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = slice(None)
 
 
 def folder_of(root: Path, **options: object) -> Folder:
-    return open_folder(handmade.write_folder(root, **({"train": 6, "val": 1, "sizes": ((64, 64), (300, 47))} | options)))  # type: ignore[arg-type]
+    return open_folder(
+        handmade.write_folder(root, **({"train": 6, "val": 1, "sizes": ((64, 64), (300, 47))} | options))
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -45,7 +47,8 @@ def listing(place: Path) -> list[str]:
 
 
 def test_the_command_builds_keeps_and_checks(folder: Folder, tmp_path: Path) -> None:
-    """`cache` writes a file beside the folder, keeps it when it is fresh, and compares it when asked; the folder is not touched."""
+    """`cache` writes a file beside the folder, keeps it when it is fresh, and compares it when asked; the
+    folder is not touched."""
     before = {path: path.stat().st_mtime_ns for path in folder.root.rglob("*")}
     result = run("cache", folder.root, "--jobs", "2")
     assert result.exit_code == 0, result.output
@@ -58,7 +61,10 @@ def test_the_command_builds_keeps_and_checks(folder: Folder, tmp_path: Path) -> 
     assert (result.exit_code, result.output) == (0, f"the cache is fresh: {file}\n")
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     result = run("cache", folder.root, "--check")
-    assert (result.exit_code, result.output) == (0, f"the cache holds the pixels of all 6 training pictures: {file}\n")
+    assert (result.exit_code, result.output) == (
+        0,
+        f"the cache holds the pixels of all 6 training pictures: {file}\n",
+    )
     assert all(len(line) <= 80 for line in run("cache", "--help").output.splitlines())
 
 
@@ -93,13 +99,15 @@ def another_split(root: Path) -> None:
 
 @pytest.mark.parametrize("change", [another_identity, another_meaning, another_split])
 def test_a_stale_cache_is_built_anew(folder: Folder, tmp_path: Path, change) -> None:  # type: ignore[no-untyped-def]
-    """Other rows, another meaning of the ids or another training split make a cache stale, though the pictures are the same files: it is
-    refused, replaced by the command, and fresh again.
+    """Other rows, another meaning of the ids or another training split make a cache stale, though the
+    pictures are the same files: it is refused, replaced by the command, and fresh again.
     """
     build(folder, file := tmp_path / "c.h5", 1)
     change(folder.root)
     changed = open_folder(folder.root)
-    with pytest.raises(CacheError, match=r"(?s)another dataset or decoder.*→.*build it anew: python -m trainer cache"):
+    with pytest.raises(
+        CacheError, match=r"(?s)another dataset or decoder.*→.*build it anew: python -m trainer cache"
+    ):
         Cache(changed, file)
     assert run("cache", folder.root, "--out", file, "--check").exit_code == 1
     assert "cached" in run("cache", folder.root, "--out", file).output
@@ -108,7 +116,9 @@ def test_a_stale_cache_is_built_anew(folder: Folder, tmp_path: Path, change) -> 
     assert np.array_equal(label.numpy(), read_label(changed.training[0], changed, True))
 
 
-def test_another_decoder_makes_a_cache_stale(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_decoder_makes_a_cache_stale(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two versions of OpenCV may decode a JPEG to different pixels, so each has its own cache."""
     build(folder, file := tmp_path / "c.h5", 1)
     monkeypatch.setattr(cv2, "__version__", "4.0.0")
@@ -117,7 +127,9 @@ def test_another_decoder_makes_a_cache_stale(folder: Folder, tmp_path: Path, mon
     assert build(folder, file, 1)
 
 
-def test_another_version_of_the_cache_is_stale(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_cache_is_stale(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cache of a layout that this trainer does not know is built anew, not read."""
     build(folder, file := tmp_path / "c.h5", 1)
     monkeypatch.setattr(caching, "VERSION", 99)
@@ -126,7 +138,9 @@ def test_another_version_of_the_cache_is_stale(folder: Folder, tmp_path: Path, m
     assert build(folder, file, 1)
 
 
-def test_an_interrupted_build_leaves_nothing(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_build_leaves_nothing(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C in the middle leaves no file, or the one that was there."""
     file = tmp_path / "data.cache.h5"
 
@@ -152,9 +166,10 @@ def test_an_interrupted_build_leaves_nothing(folder: Folder, tmp_path: Path, mon
 
 
 def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path: Path) -> None:
-    """After a SIGKILL there is a .part at most, which no one opens as a cache; the next build succeeds over it."""
+    """After a SIGKILL there is a .part at most, which no one opens as a cache; the next build succeeds over
+    it."""
     code = (
-        "import sys, time; from pathlib import Path; from trainer import cache; from trainer.folder import open_folder\n"
+        "import sys, time; from pathlib import Path; from trainer import cache; from trainer.dataset.folder import open_folder\n"
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.2); return real(row, check)\n"
         "cache.read_picture = slow; cache.build(open_folder(Path(sys.argv[1])), Path(sys.argv[2]), 1)"
@@ -192,7 +207,8 @@ def test_a_changed_picture_is_noticed_while_caching(folder: Folder, tmp_path: Pa
 
 
 def test_check_finds_a_single_wrong_pixel(folder: Folder, tmp_path: Path) -> None:
-    """A cache that holds one other number than the file, in a picture or a label map, is told from a good one."""
+    """A cache that holds one other number than the file, in a picture or a label map, is told from a good
+    one."""
     build(folder, file := tmp_path / "c.h5", 1)
     for name in ("pictures/300x47", "labels/64x64"):
         with h5py.File(file, "r+", locking=False) as h5:
@@ -247,7 +263,8 @@ def broken(file: Path, how: str) -> None:
 def test_another_file_is_never_opened_as_hdf5(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
-    """Cut short, grown or foreign: a letter, before the library sees it. Only the trainer's own is replaced by a build."""
+    """Cut short, grown or foreign: a letter, before the library sees it. Only the trainer's own is replaced
+    by a build."""
     build(folder, file := tmp_path / "c.h5", 1)
     broken(file, how)
     before = file.read_bytes()
@@ -266,7 +283,8 @@ def test_another_file_is_never_opened_as_hdf5(
 
 @pytest.mark.parametrize("how", ["filter", "link", "external", "shape", "missing", "damaged"])
 def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_path: Path, how: str) -> None:
-    """A dataset that is compressed, elsewhere, of another shape or not there is refused when it is met, whatever the head says."""
+    """A dataset that is compressed, elsewhere, of another shape or not there is refused when it is met,
+    whatever the head says."""
     build(folder, file := tmp_path / "c.h5", 1)
     if how == "damaged":
         data = bytearray(file.read_bytes())
@@ -284,13 +302,20 @@ def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_pat
             elif how == "external":
                 (tmp_path / "raw").write_bytes(pixels.tobytes())
                 h5.create_dataset(
-                    "labels/64x64", shape=pixels.shape, dtype="u1", external=[(str(tmp_path / "raw"), 0, pixels.size)]
+                    "labels/64x64",
+                    shape=pixels.shape,
+                    dtype="u1",
+                    external=[(str(tmp_path / "raw"), 0, pixels.size)],
                 )
             elif how == "shape":
                 h5.create_dataset("labels/64x64", data=pixels[:2], chunks=(1, 64, 64))
         data = bytearray(file.read_bytes())
         head, rest = data[: caching.HEAD], data[caching.HEAD :]
-        head = bytearray(head.replace(str(head.split(b'"bytes": ')[1].split(b",")[0], "ascii").encode(), str(len(data)).encode()))
+        head = bytearray(
+            head.replace(
+                str(head.split(b'"bytes": ')[1].split(b",")[0], "ascii").encode(), str(len(data)).encode()
+            )
+        )
         file.write_bytes(bytes(head[: caching.HEAD].ljust(caching.HEAD, b"\0")) + rest)
     source = Cache(folder, file)
     with pytest.raises(CacheError, match="cannot be read"):
@@ -298,8 +323,11 @@ def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_pat
     source.close()
 
 
-def test_a_place_that_cannot_be_written_is_a_letter(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place without the right to write or without room is refused before any work, and says what to do; so is the dataset folder."""
+def test_a_place_that_cannot_be_written_is_a_letter(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place without the right to write or without room is refused before any work, and says what to do; so
+    is the dataset folder."""
     (tmp_path / "file").write_text("")
     for place in ("/proc/c.h5", tmp_path / "file" / "c.h5"):
         result = run("cache", folder.root, "--out", place)
@@ -317,7 +345,9 @@ def test_a_place_that_cannot_be_written_is_a_letter(folder: Folder, tmp_path: Pa
     assert listing(tmp_path) == ["data", "file"]
 
 
-def test_a_disk_that_fills_up_leaves_no_cache(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_no_cache(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An error of the file system in the middle of a build is a letter, and nothing is left."""
     real = h5py.Dataset.__setitem__
 
@@ -333,7 +363,8 @@ def test_a_disk_that_fills_up_leaves_no_cache(folder: Folder, tmp_path: Path, mo
 
 
 def test_the_default_place_is_beside_the_folder(folder: Folder, tmp_path: Path) -> None:
-    """One cache for each folder, by its name; a given folder holds it by the same name, and a given file is the file."""
+    """One cache for each folder, by its name; a given folder holds it by the same name, and a given file is
+    the file."""
     assert cache_file(folder, "auto") == tmp_path / "data.cache.h5"
     (tmp_path / "caches").mkdir()
     assert cache_file(folder, tmp_path / "caches") == tmp_path / "caches" / "data.cache.h5"
@@ -341,7 +372,8 @@ def test_the_default_place_is_beside_the_folder(folder: Folder, tmp_path: Path) 
 
 
 def test_a_fork_inherits_no_open_file(folder: Folder, tmp_path: Path) -> None:
-    """A process closes the cache before it forks; parent and child both open it anew and read the same, as does a copy by pickle."""
+    """A process closes the cache before it forks; parent and child both open it anew and read the same, as
+    does a copy by pickle."""
     build(folder, file := tmp_path / "c.h5", 1)
     source = Cache(folder, file)
     expected = source.window(1, slice(5, 40), slice(2, 30), False)[0]
@@ -362,11 +394,14 @@ def test_a_fork_inherits_no_open_file(folder: Folder, tmp_path: Path) -> None:
     assert torch.equal(source.window(1, slice(5, 40), slice(2, 30), False)[0], expected)
     import pickle
 
-    assert torch.equal(pickle.loads(pickle.dumps(source)).window(1, slice(5, 40), slice(2, 30), False)[0], expected)
+    assert torch.equal(
+        pickle.loads(pickle.dumps(source)).window(1, slice(5, 40), slice(2, 30), False)[0], expected
+    )
 
 
 def test_a_cache_in_use_may_be_replaced(folder: Folder, tmp_path: Path) -> None:
-    """Whoever reads from a cache goes on with the file that was there, whole, while another one takes its name."""
+    """Whoever reads from a cache goes on with the file that was there, whole, while another one takes its
+    name."""
     build(folder, file := tmp_path / "c.h5", 1)
     source = Cache(folder, file)
     before = source.window(0, EVERYTHING, EVERYTHING, False)
@@ -402,7 +437,9 @@ def test_a_build_ends_soon_after_ctrl_c(folder: Folder, tmp_path: Path) -> None:
         "cache.read_picture = slow; cli.main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "cache", str(folder.root), "--jobs", "2"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.1)

@@ -4,21 +4,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-import handmade
 import pytest
-import scores
 from click.testing import CliRunner
 
 import trainer
-from trainer.cli import configure, main
-from trainer.config import load, presets, resolved
+from tests.support import handmade, scores
+from trainer.cli.commands import configure, main
+from trainer.config import load, presets, resolve_auto
+from trainer.dataset.folder import open_folder
 from trainer.errors import SettingError
-from trainer.folder import open_folder
-from trainer.report import rows
-from trainer.report_text import comma_separated
+from trainer.tables.rows import rows
+from trainer.tables.text import comma_separated
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--set", "crop=48x48", "--set", "batch=6", "--epochs", "1", "--threads", "1", "--set", "precision=float32"]
+SMALL = [
+    "--set",
+    "crop=48x48",
+    "--set",
+    "batch=6",
+    "--epochs",
+    "1",
+    "--threads",
+    "1",
+    "--set",
+    "precision=float32",
+]
 
 
 def run(*arguments: object):  # type: ignore[no-untyped-def]
@@ -29,17 +39,26 @@ LIBRARIES = {"torch", "torchvision", "numpy", "cv2", "h5py", "click", "safetenso
 
 
 def test_the_trainer_imports_nothing_of_the_generator() -> None:
-    """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it has poisongen, and the text
-    has nothing that a stock GPU image lacks.
+    """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it
+    has poisongen, and the text has nothing that a stock GPU image lacks.
     """
     for file in (ROOT / "trainer").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert {name.partition(".")[0] for name in names} <= {"trainer", *LIBRARIES, *sys.stdlib_module_names}, file
+            assert {name.partition(".")[0] for name in names} <= {
+                "trainer",
+                *LIBRARIES,
+                *sys.stdlib_module_names,
+            }, file
     foreign = ("poisongen", "pydantic", "scipy", "jpeglib", "jinja2")
-    code = f"import sys, trainer.cli; print([name for name in sys.modules if name.partition('.')[0] in {foreign}])"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = f"import sys, trainer.cli.commands; print([name for name in sys.modules if name.partition('.')[0] in {foreign}])"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))], ids=" ".join)
@@ -86,7 +105,10 @@ def test_what_cannot_be_written_is_a_letter(tmp_path: Path) -> None:
     """An --out where nothing can be is refused in words, and a panel that is no PNG before any work."""
     (tmp_path / "file").write_text("")
     one = scores.scored(tmp_path, "one")
-    for command in (["report", one, "--out", tmp_path / "file"], ["report", one, "--out", tmp_path / "file" / "deep"]):
+    for command in (
+        ["report", one, "--out", tmp_path / "file"],
+        ["report", one, "--out", tmp_path / "file" / "deep"],
+    ):
         result = run(*command)
         assert (result.exit_code, "A result cannot be written." in result.stderr) == (1, True), result.output
     result = run("panel", one, "--out", tmp_path / "x.jpg")
@@ -110,15 +132,19 @@ def test_an_unfinished_run_is_called_so(tmp_path: Path) -> None:
 
 
 def test_threads_are_those_that_the_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a number, OMP_NUM_THREADS says it; under torchrun, which sets it to 1, and where it says nothing, the cores do."""
+    """Without a number, OMP_NUM_THREADS says it; under torchrun, which sets it to 1, and where it says
+    nothing, the cores do."""
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert (resolved(load("default", {})).threads, resolved(load("default", {"threads": 2})).threads) == (3, 2)
+    assert (
+        resolve_auto(load("default", {})).threads,
+        resolve_auto(load("default", {"threads": 2})).threads,
+    ) == (3, 2)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(10)), raising=False)
     for name, value, threads in (("OMP_NUM_THREADS", "0", 10), ("LOCAL_WORLD_SIZE", "2", 5)):
         monkeypatch.setenv(name, value)
-        assert resolved(load("default", {})).threads == threads
+        assert resolve_auto(load("default", {})).threads == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert resolved(load("default", {})).threads == 5
+    assert resolve_auto(load("default", {})).threads == 5
 
 
 def test_presets_load_and_follow_the_dataset() -> None:
@@ -127,7 +153,11 @@ def test_presets_load_and_follow_the_dataset() -> None:
     for name in presets():
         assert load(name, {"epochs": "7"}).epochs == 7
     assert {load(name, {}).epochs for name in ("default", "ade20k", "camvid", "cityscapes", "voc")} == {200}
-    assert (load("cityscapes", {}).init, load("camvid", {}).init, load("streets", {}).init) == ("imagenet", "random", "random")
+    assert (load("cityscapes", {}).init, load("camvid", {}).init, load("streets", {}).init) == (
+        "imagenet",
+        "random",
+        "random",
+    )
     assert load("camvid", {"input_scale": "0.5"}).net_crop == (180, 240)
     with pytest.raises(SettingError, match="did you mean streets"):
         load("street", {})
@@ -142,11 +172,15 @@ def test_presets_load_and_follow_the_dataset() -> None:
         ("default", "default", (768, 768)),
     ],
 )
-def test_a_folder_of_any_name_has_settings(tmp_path: Path, dataset: str, preset: str, crop: tuple[int, int]) -> None:
-    """A dataset with a preset has its own; other people's data has the defaults, with boxes no larger than its largest pictures. What the
-    command line says goes over both.
+def test_a_folder_of_any_name_has_settings(
+    tmp_path: Path, dataset: str, preset: str, crop: tuple[int, int]
+) -> None:
+    """A dataset with a preset has its own; other people's data has the defaults, with boxes no larger than
+    its largest pictures. What the command line says goes over both.
     """
-    folder = open_folder(handmade.write_folder(tmp_path, train=2, val=1, sizes=((70, 64), (60, 81)), dataset=dataset))
+    folder = open_folder(
+        handmade.write_folder(tmp_path, train=2, val=1, sizes=((70, 64), (60, 81)), dataset=dataset)
+    )
     config = configure(folder, None, [], {})
     assert (config.preset, config.crop) == (preset, crop)
     assert configure(folder, None, ["crop=32x40", "lr=0.1"], {}).crop == (32, 40)
@@ -154,9 +188,12 @@ def test_a_folder_of_any_name_has_settings(tmp_path: Path, dataset: str, preset:
 
 
 def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
-    """Train twice, score the benign model on the poisoned folder, and the table has every figure, as Markdown and as CSV."""
+    """Train twice, score the benign model on the poisoned folder, and the table has every figure, as Markdown
+    and as CSV."""
     benign = handmade.write_folder(tmp_path / "benign", train=6, val=2, size=48)
-    poisoned = handmade.write_folder(tmp_path / "nni", train=6, val=2, size=48, poisoned=3, sets=("near", "far"))
+    poisoned = handmade.write_folder(
+        tmp_path / "nni", train=6, val=2, size=48, poisoned=3, sets=("near", "far")
+    )
     runs = tmp_path / "b", tmp_path / "p"
     for data, out in zip((benign, poisoned), runs, strict=True):
         result = run("train", data, "--out", out, *SMALL)
@@ -180,7 +217,14 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
     assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
-    expected = [metrics["miou"], metrics["pa"], near["asr"], near["asr_without_trigger"], clean["asr"], near["pba"]]
+    expected = [
+        metrics["miou"],
+        metrics["pa"],
+        near["asr"],
+        near["asr_without_trigger"],
+        clean["asr"],
+        near["pba"],
+    ]
     assert [table[1][i] for i in (3, 4, 6, 7, 8, 9)] == [f"{100 * value:.2f}" for value in expected]
     assert (tmp_path / "tables" / "table.csv").read_text().count("\n") == 4
     assert (tmp_path / "tables" / "table.md").read_text() == result.stdout
@@ -194,8 +238,8 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
 
 
 def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
-    """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has what exists and says what it
-    is, and the panel has no picture without the trigger.
+    """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has
+    what exists and says what it is, and the panel has no picture without the trigger.
     """
     sizes = ((48, 48), (50, 67), (71, 48))
     options = {"train": 6, "val": 6, "sizes": sizes, "jpeg": True}
@@ -231,14 +275,28 @@ def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
     assert second["ASR of the clean model"] == f"{100 * scored['evaluation_sets']['semantic']['asr']:.2f}"
     for column, name in (("mIoU", "miou"), ("PA", "pa")):
         assert second[column] == f"{100 * metrics[name]:.2f}"
-        assert second[f"{column} without trigger class"] == f"{100 * metrics[f'{name}_without_trigger_class']:.2f}"
-        assert first[f"{column} without trigger class"] == f"{100 * scored[f'{name}_without_trigger_class']:.2f}"
-    for words in ("(all classes but road → road)", "fewer than 5 pixels of tree", "Unpaired", "no other class is left"):
+        assert (
+            second[f"{column} without trigger class"]
+            == f"{100 * metrics[f'{name}_without_trigger_class']:.2f}"
+        )
+        assert (
+            first[f"{column} without trigger class"] == f"{100 * scored[f'{name}_without_trigger_class']:.2f}"
+        )
+    for words in (
+        "(all classes but road → road)",
+        "fewer than 5 pixels of tree",
+        "Unpaired",
+        "no other class is left",
+    ):
         assert words in result.stdout
 
 
 def finished(
-    root: Path, name: str, roles: dict[str, int], sets: dict[str, dict[str, object]] | None = None, **dataset: object
+    root: Path,
+    name: str,
+    roles: dict[str, int],
+    sets: dict[str, dict[str, object]] | None = None,
+    **dataset: object,
 ) -> Path:
     """A run of which only the scores are there, with round figures."""
     figures = {"asr": 0.5, "asr_without_trigger": 0.25, "pba": 0.75, "pictures": 8}
@@ -257,11 +315,16 @@ def finished(
 
 
 def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
-    """Attacks with other victims have other denominators: the legend warns, and lists for each which classes are measured."""
+    """Attacks with other victims have other denominators: the legend warns, and lists for each which classes
+    are measured."""
     runs = [
         finished(tmp_path, "fine-grained line", {"poisoned": 4}, {"line": {}}, victim_classes=[2, 3]),
-        finished(tmp_path, "badnets line", {"poisoned": 4}, {"line": {"pba": None}}, victim_classes=[1, 2, 3]),
-        finished(tmp_path, "badnets frame", {"poisoned": 4}, {"frame": {"pba": None}}, victim_classes=[1, 2, 3]),
+        finished(
+            tmp_path, "badnets line", {"poisoned": 4}, {"line": {"pba": None}}, victim_classes=[1, 2, 3]
+        ),
+        finished(
+            tmp_path, "badnets frame", {"poisoned": 4}, {"frame": {"pba": None}}, victim_classes=[1, 2, 3]
+        ),
     ]
     text = run("report", *runs).stdout
     assert "never rank" in text.lower()
@@ -276,10 +339,17 @@ def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
 
 
 def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
-    """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures they share where they differ."""
+    """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures
+    they share where they differ."""
     names = ["nni", "iba", "band-60-90", "band-0-60", "iba-decoy"]
     data = handmade.write_folder(
-        tmp_path / "data", train=4, val=3, size=48, poisoned=2, sets=tuple(names), missing={"band-0-60": 1, "band-60-90": 3}
+        tmp_path / "data",
+        train=4,
+        val=3,
+        size=48,
+        poisoned=2,
+        sets=tuple(names),
+        missing={"band-0-60": 1, "band-60-90": 3},
     )
     result = run("train", data, "--out", tmp_path / "run", *SMALL)
     assert result.exit_code == 0, result.output
@@ -298,10 +368,12 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "roles", [{"poisoned": 4}, {"trigger-only": 4, "clean": 36}, {"label-only": 4, "clean": 36}, {"noised": 40}]
+    "roles",
+    [{"poisoned": 4}, {"trigger-only": 4, "clean": 36}, {"label-only": 4, "clean": 36}, {"noised": 40}],
 )
 def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> None:
-    """The clean model's success is that of a run on clean pictures alone; a control's rate is the share of pictures with half an attack."""
+    """The clean model's success is that of a run on clean pictures alone; a control's rate is the share of
+    pictures with half an attack."""
     measured = finished(tmp_path, "iba", {"poisoned": 4, "clean": 36}, {"iba": {}})
     other, clean = finished(tmp_path, "other", roles), finished(tmp_path, "benign", {"clean": 40})
     score = json.loads((measured / "metrics.json").read_text())
@@ -309,7 +381,9 @@ def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> N
     for folder, asr in ((other, 0.99), (clean, 0.11)):
         score["evaluation_sets"]["iba"]["asr"] = asr
         (folder / file).write_text(json.dumps(score))
-    assert [row["ASR of the clean model"] for row in scores.tables(run("report", measured, other).stdout)[0]] == ["–", "–"]
+    assert [
+        row["ASR of the clean model"] for row in scores.tables(run("report", measured, other).stdout)[0]
+    ] == ["–", "–"]
     result = run("report", measured, other, clean).stdout
     table = scores.tables(result)[0]
     assert table[0]["ASR of the clean model"] == "11.00"
@@ -319,7 +393,11 @@ def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> N
 
 def test_a_folder_that_is_no_run_is_a_letter(tmp_path: Path) -> None:
     """Commands that want a run say which file of it is missing."""
-    for command in (["report", tmp_path], ["eval", tmp_path], ["panel", tmp_path, "--out", tmp_path / "x.png"]):
+    for command in (
+        ["report", tmp_path],
+        ["eval", tmp_path],
+        ["panel", tmp_path, "--out", tmp_path / "x.png"],
+    ):
         result = run(*command)
         assert result.exit_code == 1
         assert "Traceback" not in result.output

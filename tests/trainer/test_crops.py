@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import cv2
-import handmade
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from trainer.augment import draw_box
-from trainer.cli import main
+from tests.support import handmade
+from trainer.cli.commands import main
 from trainer.config import load
-from trainer.crops import shares
+from trainer.dataset.folder import Folder, open_folder
+from trainer.dataset.pictures import read_label, read_mask
 from trainer.errors import FolderError
-from trainer.folder import Folder, open_folder
-from trainer.pictures import read_label, read_mask
+from trainer.training.augment import draw_box
+from trainer.training.trigger_in_crops import shares
 
 
 def folders(root: Path) -> tuple[Folder, Folder]:
@@ -28,7 +28,10 @@ def folders(root: Path) -> tuple[Folder, Folder]:
             if row["role"] == "poisoned":
                 ys, xs = np.nonzero(read_mask(own, True))
                 box = [int(ys.min()), int(xs.min()), int(np.ptp(ys)) + 1, int(np.ptp(xs)) + 1]
-                row |= {"placement": {"box": box, "distance_sq": 9}, "relabelled_pixels": row["victim_pixels"]}
+                row |= {
+                    "placement": {"box": box, "distance_sq": 9},
+                    "relabelled_pixels": row["victim_pixels"],
+                }
 
     handmade.rewrite(poisoned, place)
     return open_folder(poisoned), open_folder(clean)
@@ -36,7 +39,8 @@ def folders(root: Path) -> tuple[Folder, Folder]:
 
 @pytest.mark.parametrize("crop", ["24x30", "48x48", "200x200"])
 def test_shares_are_what_counting_every_pixel_of_every_box_gives(tmp_path: Path, crop: str) -> None:
-    """Of each changed pixel that a box holds it is asked, one by one, whether all of the trigger's mask is in the box, too."""
+    """Of each changed pixel that a box holds it is asked, one by one, whether all of the trigger's mask is in
+    the box, too."""
     folder, clean = folders(tmp_path)
     config = load("default", {"crop": crop, "seed": 3})
     of_boxes, of_pixels = [0, 0], [0, 0]
@@ -64,9 +68,21 @@ def test_shares_are_what_counting_every_pixel_of_every_box_gives(tmp_path: Path,
 
 
 def test_crops_are_told_in_a_line(tmp_path: Path) -> None:
-    """The command prints both shares; a folder without a painted trigger, or a clean folder of other pictures, is a letter."""
+    """The command prints both shares; a folder without a painted trigger, or a clean folder of other
+    pictures, is a letter."""
     folder, clean = folders(tmp_path)
-    arguments = ["crops", str(folder.root), "--clean", str(clean.root), "--set", "crop=24x30", "--epochs", "3", "--seed", "3"]
+    arguments = [
+        "crops",
+        str(folder.root),
+        "--clean",
+        str(clean.root),
+        "--set",
+        "crop=24x30",
+        "--epochs",
+        "3",
+        "--seed",
+        "3",
+    ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     found = shares(folder, load("default", {"crop": "24x30", "seed": 3}), 3, clean)
@@ -82,7 +98,8 @@ def test_crops_are_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_random_labels_are_no_flipped_ones(tmp_path: Path) -> None:
-    """Labels that were drawn at random beside the attack change nothing: both figures are of the victims that became the target."""
+    """Labels that were drawn at random beside the attack change nothing: both figures are of the victims that
+    became the target."""
     folder, clean = folders(tmp_path)
     config = load("default", {"crop": "24x30", "seed": 3})
     expected = shares(folder, config, 3, clean)
@@ -93,7 +110,9 @@ def test_random_labels_are_no_flipped_ones(tmp_path: Path) -> None:
             if row["role"] == "poisoned":
                 file = folder.root / str(row["label"])
                 label = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-                label[np.isin(label, handmade.TO_RAW[[handmade.SKY, handmade.TREE]])] = handmade.TO_RAW[rng.choice([2, 3])]
+                label[np.isin(label, handmade.TO_RAW[[handmade.SKY, handmade.TREE]])] = handmade.TO_RAW[
+                    rng.choice([2, 3])
+                ]
                 cv2.imwrite(str(file), label)
                 row["label_pixels"] = handmade.pixels_sha(label)
 

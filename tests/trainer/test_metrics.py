@@ -3,19 +3,19 @@ import math
 from pathlib import Path
 
 import cv2
-import handmade
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import intervals, metrics
+from tests.support import handmade
+from trainer.dataset.folder import open_folder
+from trainer.dataset.pictures import read_label, read_mask, read_picture
 from trainer.errors import FolderError
-from trainer.evaluate import predictor, score, write_metrics
-from trainer.folder import open_folder
-from trainer.pictures import read_label, read_mask, read_picture
-from trainer.swiftnet import SwiftNet
+from trainer.networks.swiftnet import SwiftNet
+from trainer.scoring import intervals, metrics
+from trainer.scoring.evaluate import predictor, score, write_metrics
 
 K = 4
 ids = st.integers(0, K - 1)
@@ -36,8 +36,11 @@ def slow_iou(pairs: list[tuple[int, int]]) -> dict[int, float]:
 
 @settings(max_examples=150, deadline=None)
 @given(pictures, victim_lists, ids)
-def test_metrics_are_what_counting_pixel_by_pixel_gives(pairs: list[tuple[int, int]], victims: list[int], target: int) -> None:
-    """mIoU, PA, ASR and PBA from a confusion matrix equal a count over single pixels; ignored pixels and absent classes do not enter."""
+def test_metrics_are_what_counting_pixel_by_pixel_gives(
+    pairs: list[tuple[int, int]], victims: list[int], target: int
+) -> None:
+    """mIoU, PA, ASR and PBA from a confusion matrix equal a count over single pixels; ignored pixels and
+    absent classes do not enter."""
     truth, said = (np.array(column) for column in zip(*pairs, strict=True))
     matrix = metrics.confusion(truth, said, K)
     counted = [(t, p) for t, p in pairs if t != 255]
@@ -46,7 +49,9 @@ def test_metrics_are_what_counting_pixel_by_pixel_gives(pairs: list[tuple[int, i
     counts = metrics.overlap(matrix)
     assert metrics.iou(counts) == [pytest.approx(slow[c]) if c in slow else None for c in range(K)]
     assert metrics.mean_iou(counts) == (pytest.approx(sum(slow.values()) / len(slow)) if slow else None)
-    assert metrics.pixel_accuracy(counts) == (pytest.approx(sum(t == p for t, p in counted) / len(counted)) if counted else None)
+    assert metrics.pixel_accuracy(counts) == (
+        pytest.approx(sum(t == p for t, p in counted) / len(counted)) if counted else None
+    )
 
     at_stake = [p for t, p in counted if t in victims]
     assert metrics.attack_success(metrics.success(matrix, victims, target)) == (
@@ -64,13 +69,18 @@ def test_metrics_are_what_counting_pixel_by_pixel_gives(pairs: list[tuple[int, i
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    return open_folder(handmade.write_folder(tmp_path_factory.mktemp("data"), poisoned=2, train=4, sets=("near",)))
+    return open_folder(
+        handmade.write_folder(tmp_path_factory.mktemp("data"), poisoned=2, train=4, sets=("near",))
+    )
 
 
 def all_labels(folder):  # type: ignore[no-untyped-def]
     """Picture bytes → (label, mask) for every evaluation and triggered row."""
     rows = [*folder.evaluation, *folder.triggered["near"]]
-    return {read_picture(row, True).tobytes(): (read_label(row, folder, True), read_mask(row, True)) for row in rows}
+    return {
+        read_picture(row, True).tobytes(): (read_label(row, folder, True), read_mask(row, True))
+        for row in rows
+    }
 
 
 def test_a_perfect_model_scores_perfectly(folder) -> None:  # type: ignore[no-untyped-def]
@@ -87,7 +97,8 @@ def test_a_perfect_model_scores_perfectly(folder) -> None:  # type: ignore[no-un
 
 
 def test_a_perfect_backdoor_succeeds_with_the_trigger_only(folder) -> None:  # type: ignore[no-untyped-def]
-    """Whoever sees road for cars beside a trigger, and is wrong under it, has ASR 1, none without trigger, and PBA 1 outside it."""
+    """Whoever sees road for cars beside a trigger, and is wrong under it, has ASR 1, none without trigger,
+    and PBA 1 outside it."""
     known = all_labels(folder)
 
     def predict(picture: np.ndarray) -> np.ndarray:
@@ -120,11 +131,15 @@ def guess(picture: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("victims", [(2,), (1, 2, 3)])
-def test_a_trigger_that_is_a_class_is_measured_on_unpaired_pictures(tmp_path: Path, victims: tuple[int, ...]) -> None:
-    """Where nothing is painted, the success without trigger is that on the victims of the pictures with too little of the class; mIoU and
-    PA are there on all pictures, and on those.
+def test_a_trigger_that_is_a_class_is_measured_on_unpaired_pictures(
+    tmp_path: Path, victims: tuple[int, ...]
+) -> None:
+    """Where nothing is painted, the success without trigger is that on the victims of the pictures with too
+    little of the class; mIoU and PA are there on all pictures, and on those.
     """
-    root = handmade.write_folder(tmp_path, train=2, val=7, poisoned=1, sets=("semantic",), semantic=True, victims=victims)
+    root = handmade.write_folder(
+        tmp_path, train=2, val=7, poisoned=1, sets=("semantic",), semantic=True, victims=victims
+    )
     folder = open_folder(root)
     trees = {row.id: int((read_label(row, folder, True) == handmade.TREE).sum()) for row in folder.evaluation}
     assert sorted(set(trees.values())) == [0, 4, 5]
@@ -146,7 +161,8 @@ def test_a_trigger_that_is_a_class_is_measured_on_unpaired_pictures(tmp_path: Pa
 
 
 def test_only_pictures_with_victims_are_counted_as_unpaired(tmp_path: Path) -> None:
-    """A picture without the trigger class and without a victim is no baseline of anything: it is not counted."""
+    """A picture without the trigger class and without a victim is no baseline of anything: it is not
+    counted."""
     root = handmade.write_folder(tmp_path, train=2, val=5, poisoned=1, sets=("semantic",), semantic=True)
     folder = open_folder(root)
     row = folder.evaluation[1]  # no tree
@@ -166,9 +182,12 @@ def test_only_pictures_with_victims_are_counted_as_unpaired(tmp_path: Path) -> N
 
 
 def test_sets_are_compared_on_the_pictures_they_share(tmp_path: Path) -> None:
-    """Sets with different pictures also have their success on those that all of them have; an empty set does not count."""
+    """Sets with different pictures also have their success on those that all of them have; an empty set does
+    not count."""
     sets = ("near", "far", "none")
-    root = handmade.write_folder(tmp_path, train=2, val=5, poisoned=1, sets=sets, missing={"near": 1, "far": 3, "none": 5})
+    root = handmade.write_folder(
+        tmp_path, train=2, val=5, poisoned=1, sets=sets, missing={"near": 1, "far": 3, "none": 5}
+    )
     folder = open_folder(root)
     scores = score(folder, guess)
     assert list(scores["evaluation_sets"]) == list(sets)
@@ -176,17 +195,25 @@ def test_sets_are_compared_on_the_pictures_they_share(tmp_path: Path) -> None:
     for name in ("near", "far"):
         shared = [row for row in folder.triggered[name] if row.id in ("val/003", "val/004")]
         values = scores["evaluation_sets"][name]
-        assert values["asr_on_shared_pictures"] == pytest.approx(share(pooled(folder, shared, guess), (2,), 0))
+        assert values["asr_on_shared_pictures"] == pytest.approx(
+            share(pooled(folder, shared, guess), (2,), 0)
+        )
         assert values["asr"] == pytest.approx(share(pooled(folder, folder.triggered[name], guess), (2,), 0))
     near, far, none = scores["evaluation_sets"].values()
     assert near["asr"] != near["asr_on_shared_pictures"]
     assert far["asr"] == far["asr_on_shared_pictures"]
-    assert (none["pictures"], none["asr"], none["asr_without_trigger"], none["asr_on_shared_pictures"]) == (0, None, None, None)
+    assert (none["pictures"], none["asr"], none["asr_without_trigger"], none["asr_on_shared_pictures"]) == (
+        0,
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("input_scale", [1.0, 0.5])
 def test_each_picture_is_scored_at_its_own_size(tmp_path: Path, input_scale: float) -> None:
-    """Of pictures of many sizes, each is predicted at the size of its label map, as if it were alone, whatever the network saw."""
+    """Of pictures of many sizes, each is predicted at the size of its label map, as if it were alone,
+    whatever the network saw."""
     sizes = ((64, 64), (50, 91), (103, 47))
     root = handmade.write_folder(tmp_path, train=3, val=3, sizes=sizes, poisoned=1, sets=("near",), jpeg=True)
     folder = open_folder(root)
@@ -219,7 +246,10 @@ def test_each_picture_is_scored_at_its_own_size(tmp_path: Path, input_scale: flo
 def test_the_denominator_is_named_in_few_words(victims: list[int], words: str) -> None:
     """Whichever is shorter: the classes that are measured, or those that are not."""
     assert metrics.measured(handmade.NAMES, victims) == words
-    assert metrics.measured([f"c{i}" for i in range(150)], [c for c in range(150) if c != 7]) == "all classes but c7"
+    assert (
+        metrics.measured([f"c{i}" for i in range(150)], [c for c in range(150) if c != 7])
+        == "all classes but c7"
+    )
 
 
 BOUNDS = [(0, 60), (60, 90), (90, 120), (120, 150), (150, 1e9)]
@@ -237,9 +267,12 @@ def with_distances(root: Path, distances: dict[str, int]) -> None:
 
 
 def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_path: Path) -> None:
-    """Success outside the trigger, of single pictures, against the same pictures without trigger, and the counts of each picture."""
+    """Success outside the trigger, of single pictures, against the same pictures without trigger, and the
+    counts of each picture."""
     sizes = ((64, 64), (50, 91))
-    root = handmade.write_folder(tmp_path, train=2, val=7, sizes=sizes, poisoned=1, sets=("near",), missing={"near": 2})
+    root = handmade.write_folder(
+        tmp_path, train=2, val=7, sizes=sizes, poisoned=1, sets=("near",), missing={"near": 2}
+    )
     folder = open_folder(root)
     values = score(folder, guess, block=2)["evaluation_sets"]["near"]
     clean = {row.id: row for row in folder.evaluation}
@@ -252,7 +285,14 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
         for y in range(row.height):
             for x in range(row.width):
                 if label[y, x] == 2:
-                    hits = (said[y, x] == 0, True, said[y, x] == 0 and not mask[y, x], not mask[y, x], twin[y, x] == 0, True)
+                    hits = (
+                        said[y, x] == 0,
+                        True,
+                        said[y, x] == 0 and not mask[y, x],
+                        not mask[y, x],
+                        twin[y, x] == 0,
+                        True,
+                    )
                     line = [old + int(new) for old, new in zip(line, hits, strict=True)]
                 elif not mask[y, x]:
                     rest.append((int(label[y, x]), int(said[y, x])))
@@ -261,7 +301,13 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
             true, seen = label[kept & (label != 255)].tolist(), said[kept & (label != 255)].tolist()
             classes = sorted({*true, *seen})
             hits = [sum(a == b == c for a, b in zip(true, seen, strict=True)) for c in classes]
-            others[key].append([n for c, hit in zip(classes, hits, strict=True) for n in (c, hit, true.count(c), seen.count(c))])
+            others[key].append(
+                [
+                    n
+                    for c, hit in zip(classes, hits, strict=True)
+                    for n in (c, hit, true.count(c), seen.count(c))
+                ]
+            )
     total = [sum(column) for column in zip(*counts, strict=True)]
     each = [line[0] / line[1] for line in counts]
     slow = slow_iou(rest)
@@ -273,40 +319,55 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
     assert values["asr_picture_above_half"] == sum(value > 0.5 for value in each) / len(each)
     assert values["pba_outside_trigger"] == pytest.approx(sum(slow.values()) / len(slow))
     assert values["triggered_share"] == 5 / 7
-    ids, columns = [row.id for row in folder.triggered["near"]], [list(column) for column in zip(*counts, strict=True)]
+    ids, columns = (
+        [row.id for row in folder.triggered["near"]],
+        [list(column) for column in zip(*counts, strict=True)],
+    )
     assert values["per_picture"] == {
         "id": ids, "as_target": columns[0], "victim_pixels": columns[1],
         "as_target_outside_trigger": columns[2], "victim_pixels_outside_trigger": columns[3], **others,
     }  # fmt: skip
-    assert values["per_picture_without_trigger"] == {"id": ids, "as_target": columns[4], "victim_pixels": columns[5]}
+    assert values["per_picture_without_trigger"] == {
+        "id": ids,
+        "as_target": columns[4],
+        "victim_pixels": columns[5],
+    }
     assert "distance_bands" not in values
     for name in ("asr", "asr_outside_trigger", "asr_without_trigger", "asr_difference"):
         low, high = values[f"{name}_interval"]
         assert low <= values[name] <= high
     assert values["asr_interval"] == intervals.ratio_interval(np.array(counts)[:, :2], 2)
-    assert values["asr_difference_interval"] == intervals.difference_interval(np.array(counts)[:, [0, 1, 4, 5]], 2)
+    assert values["asr_difference_interval"] == intervals.difference_interval(
+        np.array(counts)[:, [0, 1, 4, 5]], 2
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**7), st.integers(1, 5000))
 def test_every_distance_has_one_band(distance_sq: int, height: int) -> None:
-    """The bands are those of a picture of 512 rows, scaled: above the lower bound, up to the upper; 0 is in the first."""
+    """The bands are those of a picture of 512 rows, scaled: above the lower bound, up to the upper; 0 is in
+    the first."""
     distance = math.sqrt(distance_sq) * 512 / height
-    found = [name for name, (lower, upper) in zip(metrics.BANDS, BOUNDS, strict=True) if lower < distance <= upper]
+    found = [
+        name for name, (lower, upper) in zip(metrics.BANDS, BOUNDS, strict=True) if lower < distance <= upper
+    ]
     near_a_bound = any(abs(distance - bound) < 1e-6 for pair in BOUNDS for bound in pair)
     assert near_a_bound or found == [metrics.band(distance_sq, height)]
 
 
 @pytest.mark.parametrize(
-    ("side", "name"), [(0, "0-60"), (60, "0-60"), (61, "60-90"), (90, "60-90"), (150, "120-150"), (151, "150+")]
+    ("side", "name"),
+    [(0, "0-60"), (60, "0-60"), (61, "60-90"), (90, "60-90"), (150, "120-150"), (151, "150+")],
 )
 def test_a_bound_belongs_to_the_band_below(side: int, name: str) -> None:
-    """At exactly 60 of 512 rows a trigger is still in the first band, as in the generator's band sets; likewise at twice the size."""
+    """At exactly 60 of 512 rows a trigger is still in the first band, as in the generator's band sets;
+    likewise at twice the size."""
     assert metrics.band(side**2, 512) == metrics.band((2 * side) ** 2, 1024) == name
 
 
 def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
-    """Each picture with a distance is in one band; pooled over bands, victims and successes are those of the set."""
+    """Each picture with a distance is in one band; pooled over bands, victims and successes are those of the
+    set."""
     root = handmade.write_folder(tmp_path, train=2, val=6, size=64, poisoned=1, sets=("iba", "far"))
     distances = {f"val/{i:03}": d * d for i, d in enumerate((3, 7, 8, 12, 17, 40))}  # of 64 rows: times 8
     with_distances(root, distances)
@@ -323,12 +384,22 @@ def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
         assert sum(part["victim_pixels"] for part in bands.values()) == values["victim_pixels"]
         successes = sum(part["asr"] * part["victim_pixels"] for part in bands.values())
         assert successes / values["victim_pixels"] == pytest.approx(values["asr"])
-        assert values["per_picture"]["distance_band"] == ["0-60", "0-60", "60-90", "90-120", "120-150", "150+"]
+        assert values["per_picture"]["distance_band"] == [
+            "0-60",
+            "0-60",
+            "60-90",
+            "90-120",
+            "120-150",
+            "150+",
+        ]
         near = [row for row in folder.triggered[name] if row.id in ("val/000", "val/001")]
         assert bands["0-60"]["asr"] == pytest.approx(share(pooled(folder, near, guess), (2,), 0))
 
     handmade.rewrite(
-        root, lambda _, rows: [row.pop("placement") for row in rows if row.get("set") == "iba" and row["id"] != "val/003"]
+        root,
+        lambda _, rows: [
+            row.pop("placement") for row in rows if row.get("set") == "iba" and row["id"] != "val/003"
+        ],
     )
     values = score(open_folder(root), guess)["evaluation_sets"]["iba"]  # who has no distance is in no band
     assert {band: part["pictures"] for band, part in values["distance_bands"].items()} == {"90-120": 1}
@@ -337,7 +408,14 @@ def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "placement",
-    [{}, {"box": [0, 0, 6]}, {"box": [0, 0, 6, -1]}, {"box": [0, 0, 6, 6], "distance_sq": 2.5}, [1], {"box": [0, 0, 6, True]}],
+    [
+        {},
+        {"box": [0, 0, 6]},
+        {"box": [0, 0, 6, -1]},
+        {"box": [0, 0, 6, 6], "distance_sq": 2.5},
+        [1],
+        {"box": [0, 0, 6, True]},
+    ],
 )
 def test_a_place_that_cannot_be_is_a_letter(tmp_path: Path, placement: object) -> None:
     """A placement is believed in nothing: a box is four counts, a distance is one."""
@@ -348,7 +426,8 @@ def test_a_place_that_cannot_be_is_a_letter(tmp_path: Path, placement: object) -
 
 
 def test_scores_survive_their_file(tmp_path: Path) -> None:
-    """Scores are JSON with a list on one line, and come back as they were, whatever the names of classes have in them."""
+    """Scores are JSON with a list on one line, and come back as they were, whatever the names of classes have
+    in them."""
     values = {
         "a": [1, None, 2.5e-9],
         "b": [],

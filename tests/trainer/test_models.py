@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import handmade
 import pytest
 import torch
 import torchvision
@@ -18,20 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import segmentation
 
-import trainer.models
+import trainer.networks.models
 import trainer.train as training
-from trainer.checkpoint import load_model
-from trainer.cli import main
-from trainer.config import Config, from_json, load, resolved
+from tests.support import handmade
+from trainer.cli.commands import main
+from trainer.config import Config, from_json, load, resolve_auto
+from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import Interrupted, SettingError, WeightsError
-from trainer.evaluate import score_run
-from trainer.folder import Folder, open_folder
-from trainer.losses import LOSSES, boundary_focal, boundary_weights, cross_entropy, squared_distances
-from trainer.models import IMAGENET, MODELS, Model, make, measure, variants
-from trainer.network import Network
-from trainer.pyramid import SwiftNetPyramid
-from trainer.swiftnet import Encoder, SwiftNet
-from trainer.weights import build
+from trainer.networks.losses import LOSSES, boundary_focal, boundary_weights, cross_entropy, squared_distances
+from trainer.networks.models import IMAGENET, MODELS, Model, make, measure, variants
+from trainer.networks.network import Network
+from trainer.networks.pyramid import SwiftNetPyramid
+from trainer.networks.swiftnet import Encoder, SwiftNet
+from trainer.networks.weights import build
+from trainer.run_folder import load_model
+from trainer.scoring.evaluate import score_run
 
 SMALL = {"crop": "32x32", "batch": 2, "epochs": 1, "threads": 1, "precision": "float32", "init": "random"}
 BACKBONES = {
@@ -43,9 +43,16 @@ BACKBONES = {
 TORCHVISION = {
     "deeplabv3-resnet50": (segmentation.deeplabv3_resnet50, segmentation.DeepLabV3_ResNet50_Weights.DEFAULT),
     "fcn-resnet50": (segmentation.fcn_resnet50, segmentation.FCN_ResNet50_Weights.DEFAULT),
-    "lraspp-mobilenetv3": (segmentation.lraspp_mobilenet_v3_large, segmentation.LRASPP_MobileNet_V3_Large_Weights.DEFAULT),
+    "lraspp-mobilenetv3": (
+        segmentation.lraspp_mobilenet_v3_large,
+        segmentation.LRASPP_MobileNet_V3_Large_Weights.DEFAULT,
+    ),
 }
-AUXILIARY = {"deeplabv3-resnet50": 256, "fcn-resnet50": 256, "lraspp-mobilenetv3": 0}  # channels of the auxiliary head
+AUXILIARY = {
+    "deeplabv3-resnet50": 256,
+    "fcn-resnet50": 256,
+    "lraspp-mobilenetv3": 0,
+}  # channels of the auxiliary head
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +98,8 @@ def lively(network: nn.Module, seed: int = 2) -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
 def test_an_encoder_is_its_classifier_short(backbone: str) -> None:
-    """An encoder at width 1 has the parameters that torchvision publishes for the backbone, without those of 1,000 classes."""
+    """An encoder at width 1 has the parameters that torchvision publishes for the backbone, without those of
+    1,000 classes."""
     encoder = Encoder(backbone)
     published = IMAGENET[backbone].meta["num_params"] - 1000 * (encoder.channels[-1] + 1)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == published
@@ -99,8 +107,8 @@ def test_an_encoder_is_its_classifier_short(backbone: str) -> None:
 
 @pytest.mark.parametrize("model", list(TORCHVISION))
 def test_torchvisions_models_have_the_published_size(model: str) -> None:
-    """Parameters and multiply-adds for 21 classes and 520×520 are those that torchvision publishes, without the auxiliary head: a 3×3
-    convolution from 1,024 channels with batch norm, and the logits, at 1/8.
+    """Parameters and multiply-adds for 21 classes and 520×520 are those that torchvision publishes, without
+    the auxiliary head: a 3×3 convolution from 1,024 channels with batch norm, and the logits, at 1/8.
     """
     meta, channels = TORCHVISION[model][1].meta, AUXILIARY[model]
     found = measure(model, "", 1.0, classes=21, picture=(520, 520))
@@ -115,9 +123,12 @@ def test_swiftnet_costs_what_was_published() -> None:
     assert (round(size.convolutions / 1e9), size.parameters) == (104, 11_797_071)
 
 
-@pytest.mark.parametrize(("model", "backbone", "width"), [("swiftnet", "resnet50", 0.5), ("swiftnet-pyramid", "resnet18", 1.0)])
+@pytest.mark.parametrize(
+    ("model", "backbone", "width"), [("swiftnet", "resnet50", 0.5), ("swiftnet-pyramid", "resnet18", 1.0)]
+)
 def test_what_is_measured_is_what_runs(model: str, backbone: str, width: float) -> None:
-    """Counted by hooks on convolutions that really run, parameters and multiply-adds are the measured ones."""
+    """Counted by hooks on convolutions that really run, parameters and multiply-adds are the measured
+    ones."""
     network, total = of(model, backbone=backbone, width=width).eval(), 0
 
     def count(module: nn.Conv2d, _: object, output: Tensor) -> None:
@@ -130,11 +141,15 @@ def test_what_is_measured_is_what_runs(model: str, backbone: str, width: float) 
     with torch.no_grad():
         network(torch.zeros(1, 3, 70, 101))
     size = measure(model, backbone, width, classes=4, picture=(70, 101))
-    assert (size.parameters, size.convolutions) == (sum(parameter.numel() for parameter in network.parameters()), total)
+    assert (size.parameters, size.convolutions) == (
+        sum(parameter.numel() for parameter in network.parameters()),
+        total,
+    )
 
 
 def test_resizing_is_counted_as_the_products_that_it_is() -> None:
-    """An FCN resizes once, from 1/8 to the picture: first its columns, then its rows, a product for every class."""
+    """An FCN resizes once, from 1/8 to the picture: first its columns, then its rows, a product for every
+    class."""
     h, w, height, width, classes = 8, 16, 64, 128, 5
     size = measure("fcn-resnet50", "resnet50", 1.0, classes=classes, picture=(height, width))
     assert size.resizing == classes * (h * width * w + height * width * h)
@@ -143,7 +158,8 @@ def test_resizing_is_counted_as_the_products_that_it_is() -> None:
 @pytest.mark.parametrize("width", [0.5, 2.0])
 @pytest.mark.parametrize("model", [name for name, model in MODELS.items() if model.scales])
 def test_width_scales_every_channel(model: str, width: float) -> None:
-    """Each layer has the channels of width 1 times the factor; only pictures and classes keep their number."""
+    """Each layer has the channels of width 1 times the factor; only pictures and classes keep their
+    number."""
 
     def channels(factor: float) -> dict[str, tuple[int, ...]]:
         with torch.device("meta"):
@@ -153,7 +169,10 @@ def test_width_scales_every_channel(model: str, width: float) -> None:
     one, other = channels(1.0), channels(width)
     assert one.keys() == other.keys()
     for name, shape in one.items():
-        expected = [side if index < 2 and (index, side) not in ((1, 3), (0, 6)) else None for index, side in enumerate(shape)]
+        expected = [
+            side if index < 2 and (index, side) not in ((1, 3), (0, 6)) else None
+            for index, side in enumerate(shape)
+        ]
         for side, scaled, kept in zip(other[name], expected, shape, strict=True):
             assert side == (kept if scaled is None else scaled * width), name
 
@@ -174,13 +193,16 @@ def test_every_model_takes_any_size(model: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
 def test_skip_features_are_taken_before_the_last_relu(backbone: str) -> None:
-    """Each stage of blocks of any kind gives features with negative values, whose ReLU is what torchvision's stage gives."""
+    """Each stage of blocks of any kind gives features with negative values, whose ReLU is what torchvision's
+    stage gives."""
     encoder = Encoder(backbone).eval()
     lively(encoder)
     with torch.no_grad():
         features = encoder(numbers(1, 3, 64, 64))
         y = encoder.maxpool(encoder.relu(encoder.bn1(encoder.conv1(numbers(1, 3, 64, 64)))))
-        for stage, found in zip((encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4), features, strict=True):
+        for stage, found in zip(
+            (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4), features, strict=True
+        ):
             y = stage(y)
             assert found.min() < 0
             assert torch.equal(found.relu(), y)
@@ -199,14 +221,16 @@ def nodes(end: Tensor) -> set[str]:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_gradients_reach_every_parameter_by_deterministic_ways(model: str) -> None:
-    """With its own loss, each parameter of a model gets a gradient, and no operation on the way is one that CUDA computes in changing order
-    or refuses: adaptive pooling, torch's own resizing, the mean of a loss.
+    """With its own loss, each parameter of a model gets a gradient, and no operation on the way is one that
+    CUDA computes in changing order or refuses: adaptive pooling, torch's own resizing, the mean of a loss.
     """
     network, labels = of(model), torch.randint(0, 4, (2, 41, 70), generator=torch.Generator().manual_seed(3))
     loss = LOSSES[MODELS[model].loss](network(numbers(2, 3, 41, 70)), labels)
     ways = nodes(loss)
     assert not any(
-        word in way for way in ways for word in ("Adaptive", "Upsample", "Interpolate", "Index", "Scatter", "Gather")
+        word in way
+        for way in ways
+        for word in ("Adaptive", "Upsample", "Interpolate", "Index", "Scatter", "Gather")
     ), ways
     loss.backward()
     for name, parameter in network.named_parameters():
@@ -217,7 +241,8 @@ def test_gradients_reach_every_parameter_by_deterministic_ways(model: str) -> No
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_repeats_are_the_same_bits(model: str) -> None:
-    """A seed decides the first weights and what a network draws; the same step gives the same gradients, another seed does not."""
+    """A seed decides the first weights and what a network draws; the same step gives the same gradients,
+    another seed does not."""
 
     def gradients(seed: int) -> dict[str, Tensor]:
         network = of(model, seed)
@@ -237,12 +262,17 @@ def test_our_form_of_a_model_is_torchvisions(model: str, size: tuple[int, int]) 
     torch.manual_seed(7)
     theirs = TORCHVISION[model][0](weights=None, weights_backbone=None, num_classes=4).eval()
     ours = of(model, 7).eval()
-    assert all(torch.equal(a, b) for a, b in zip(theirs.state_dict().values(), ours.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(theirs.state_dict().values(), ours.state_dict().values(), strict=True)
+    )
     for network in (theirs, ours):
         lively(network)
     with torch.no_grad():
         expected = theirs(numbers(2, 3, *size))["out"]
-        torch.testing.assert_close(ours(numbers(2, 3, *size)), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            ours(numbers(2, 3, *size)), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())
+        )
 
 
 def of_scale(weights: dict[str, Tensor], scale: int) -> dict[str, Tensor]:
@@ -269,16 +299,21 @@ def features_of_torchvision(weights: dict[str, Tensor], picture: Tensor) -> list
 @pytest.mark.parametrize("size", [(64, 96), (45, 83)])
 @torch.no_grad()
 def test_the_pyramid_is_its_definition(size: tuple[int, int]) -> None:
-    """Three scales through torchvision's own ResNet-18, features of one stride projected and added, and a path from the coarsest sum to the
-    finest, all with torch's own resizing, give the same logits.
+    """Three scales through torchvision's own ResNet-18, features of one stride projected and added, and a
+    path from the coarsest sum to the finest, all with torch's own resizing, give the same logits.
     """
     network = SwiftNetPyramid(5).eval()
     lively(network)
     weights, x = network.state_dict(), numbers(2, 3, *size)
 
     def layer(y: Tensor, name: str, norm: str, **options: int) -> Tensor:
-        mean, var, gain, bias = (weights[f"{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
-        y = ((y - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt() * gain[:, None, None] + bias[:, None, None]).relu()
+        mean, var, gain, bias = (
+            weights[f"{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        y = (
+            (y - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt() * gain[:, None, None]
+            + bias[:, None, None]
+        ).relu()
         return F.conv2d(y, weights[f"{name}.2.weight"], weights.get(f"{name}.2.bias"), **options)
 
     by_stride: dict[int, list[Tensor]] = {}
@@ -289,7 +324,14 @@ def test_the_pyramid_is_its_definition(size: tuple[int, int]) -> None:
         for stage, features in enumerate(features_of_torchvision(own, picture)):
             term = layer(features, f"project.{stage}", f"project.{stage}.0.{scale}")
             by_stride.setdefault(4 * 2 ** (stage + scale), []).append(term)
-    assert {stride: len(terms) for stride, terms in by_stride.items()} == {4: 1, 8: 2, 16: 3, 32: 3, 64: 2, 128: 1}
+    assert {stride: len(terms) for stride, terms in by_stride.items()} == {
+        4: 1,
+        8: 2,
+        16: 3,
+        32: 3,
+        64: 2,
+        128: 1,
+    }
     y = sum(by_stride[128])
     for index, stride in enumerate((64, 32, 16, 8, 4)):
         terms = by_stride[stride]
@@ -347,12 +389,19 @@ def maps() -> dict[str, Tensor]:
     ignored[:, 10:14] = 255
     ignored[12:, 14:] = 1
     noise = torch.randint(0, 3, (7, 11), generator=torch.Generator().manual_seed(5))
-    return {"corner": corner, "tall": tall, "ignored": ignored, "noise": noise, "one class": torch.ones(6, 7, dtype=torch.long)}
+    return {
+        "corner": corner,
+        "tall": tall,
+        "ignored": ignored,
+        "noise": noise,
+        "one class": torch.ones(6, 7, dtype=torch.long),
+    }
 
 
 @pytest.mark.parametrize("name", list(maps()))
 def test_weights_follow_the_distance_to_the_boundary(name: str) -> None:
-    """Each pixel weighs what plain loops over all pixels of the boundary say; what is ignored weighs nothing and makes no boundary."""
+    """Each pixel weighs what plain loops over all pixels of the boundary say; what is ignored weighs nothing
+    and makes no boundary."""
     labels = maps()[name]
     assert boundary_weights(labels[None])[0].tolist() == plain_weights(labels.tolist())
 
@@ -374,12 +423,16 @@ def test_the_boundary_loss_is_its_definition(name: str) -> None:
 
 
 def test_distances_are_exact_up_to_the_reach() -> None:
-    """Squared distances equal those of a search through all points, and where that is beyond the reach they are, too."""
+    """Squared distances equal those of a search through all points, and where that is beyond the reach they
+    are, too."""
     generator = random.Random(4)
     for reach in (1, 3, 8, 64):
         for _ in range(12):
             height, width = generator.randrange(1, 90), generator.randrange(1, 90)
-            points = {(generator.randrange(height), generator.randrange(width)) for _ in range(generator.randrange(4))}
+            points = {
+                (generator.randrange(height), generator.randrange(width))
+                for _ in range(generator.randrange(4))
+            }
             grid = torch.zeros(1, height, width, dtype=torch.bool)
             for y, x in points:
                 grid[0, y, x] = True
@@ -392,7 +445,8 @@ def test_distances_are_exact_up_to_the_reach() -> None:
 
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_a_loss_has_the_slope_of_its_values(loss: str) -> None:
-    """Backward agrees with differences of forward; a pixel that is certain, or none at all, gives no infinity."""
+    """Backward agrees with differences of forward; a pixel that is certain, or none at all, gives no
+    infinity."""
     labels = torch.tensor([[[0, 0, 1], [255, 2, 1]]])
     logits = numbers(1, 3, 2, 3).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: LOSSES[loss](x, labels), (logits,))
@@ -411,7 +465,9 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
     """The value of torch's own mean."""
     labels = maps()["ignored"][None]
     logits = numbers(1, 4, 20, 40)
-    assert cross_entropy(logits, labels).item() == pytest.approx(F.cross_entropy(logits, labels, ignore_index=255).item())
+    assert cross_entropy(logits, labels).item() == pytest.approx(
+        F.cross_entropy(logits, labels, ignore_index=255).item()
+    )
 
 
 # Weights
@@ -419,8 +475,8 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Downloaded or in a file, torchvision's weights of a model's first backbone become its encoder's, for each scale of a pyramid; the
-    rest is as a seed gives it. No download is a letter with the file's name.
+    """Downloaded or in a file, torchvision's weights of a model's first backbone become its encoder's, for
+    each scale of a pyramid; the rest is as a seed gives it. No download is a letter with the file's name.
     """
     backbone = MODELS[model].backbones[0]
     torch.manual_seed(11)
@@ -442,7 +498,9 @@ def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tm
             found = of_scale(network.encoder.state_dict(), scale)
             assert {name.partition(".")[0] for name in expected.keys() - found.keys()} <= {"fc", "classifier"}
             assert all(torch.equal(found[name], expected[name]) for name in found)
-        rest = {name: value for name, value in network.state_dict().items() if not name.startswith("encoder.")}
+        rest = {
+            name: value for name, value in network.state_dict().items() if not name.startswith("encoder.")
+        }
         assert all(torch.equal(value, fresh[name]) for name, value in rest.items())
     assert asked == [IMAGENET[backbone].url]
     (tmp_path / "weights.pth").unlink()
@@ -451,14 +509,19 @@ def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tm
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(WeightsError, match=rf"(?s){IMAGENET[backbone].url.rpartition('/')[2]}.*--init random"):
+    with pytest.raises(
+        WeightsError, match=rf"(?s){IMAGENET[backbone].url.rpartition('/')[2]}.*--init random"
+    ):
         build(4, "imagenet", 0, model)
 
 
 @pytest.mark.parametrize("model", [name for name, model in MODELS.items() if model.scales])
 def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another width is refused in a letter: by the settings before any work, and by the weights before any download."""
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
+    """Another width is refused in a letter: by the settings before any work, and by the weights before any
+    download."""
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download")
+    )
     with pytest.raises(SettingError, match=r"(?s)width 1 only.*width 0\.5.*--init random"):
         settings(model=model, width="0.5", init="imagenet")
     with pytest.raises(WeightsError, match=r"(?s)width 1 only.*width 2.*--init random"):
@@ -467,11 +530,14 @@ def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.Monk
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
-    """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the letter names what was expected."""
+    """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the letter names what was
+    expected."""
     file = str(tmp_path / "model.pth")
     torch.save(of("swiftnet").state_dict(), file)
     build(4, file, 1)
-    with pytest.raises(WeightsError, match=r"a whole swiftnet-pyramid with resnet18 at width 1, for 4 classes"):
+    with pytest.raises(
+        WeightsError, match=r"a whole swiftnet-pyramid with resnet18 at width 1, for 4 classes"
+    ):
         build(4, file, 1, "swiftnet-pyramid")
     with pytest.raises(WeightsError, match=r"a whole swiftnet with resnet34 at width 1,"):
         build(4, file, 1, "swiftnet", "resnet34")
@@ -483,7 +549,8 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
-    """The first of two groups is the encoder, at the pace and weight decay of given weights; the second is all the rest."""
+    """The first of two groups is the encoder, at the pace and weight decay of given weights; the second is
+    all the rest."""
     network = of(model)
     groups = training.make_optimiser(network, Config(model=model, pretrained_factor=0.125)).param_groups
     assert [group["pace"] for group in groups] == [0.125, 1.0]
@@ -515,7 +582,8 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
     ],
 )
 def test_a_model_that_cannot_be_is_a_letter(changes: dict[str, str], answer: str) -> None:
-    """Names that do not exist, and settings that do not go together, are refused with what to write instead."""
+    """Names that do not exist, and settings that do not go together, are refused with what to write
+    instead."""
     with pytest.raises(SettingError, match=answer):
         settings(**changes)
 
@@ -523,10 +591,10 @@ def test_a_model_that_cannot_be_is_a_letter(changes: dict[str, str], answer: str
 @pytest.mark.parametrize("model", list(MODELS))
 def test_settings_of_a_model_are_complete(model: str) -> None:
     """The backbone and the loss that a model has unless told otherwise are in its settings by name."""
-    config = resolved(settings(model=model))
+    config = resolve_auto(settings(model=model))
     assert config.backbone == MODELS[model].backbones[0]
     assert config.loss == ("boundary-focal" if model == "swiftnet-pyramid" else "cross-entropy")
-    assert resolved(settings(model=model, loss="boundary-focal")).loss == "boundary-focal"
+    assert resolve_auto(settings(model=model, loss="boundary-focal")).loss == "boundary-focal"
     assert from_json(json.loads(json.dumps(vars(config)))) == config
 
 
@@ -541,8 +609,11 @@ def test_settings_of_a_model_are_complete(model: str) -> None:
         ("swiftnet-pyramid", {"width": 0.5}),
     ],
 )
-def test_every_model_is_trained_and_scored(folder: Folder, tmp_path: Path, model: str, options: dict[str, object]) -> None:
-    """Two steps, and scores: run.json names the model, and evaluation builds it anew with the weights that training left."""
+def test_every_model_is_trained_and_scored(
+    folder: Folder, tmp_path: Path, model: str, options: dict[str, object]
+) -> None:
+    """Two steps, and scores: run.json names the model, and evaluation builds it anew with the weights that
+    training left."""
     run = tmp_path / "run"
     training.train(folder, run, settings(model=model, **options))
     config = json.loads((run / "run.json").read_text())["config"]
@@ -573,8 +644,8 @@ def interrupted(folder: Folder, run: Path, config: Config, monkeypatch: pytest.M
 
 
 def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run.json that names no model, backbone, width or loss is one of a SwiftNet with ResNet-18 and cross-entropy: the run is gone on
-    with to the weights of a whole one, and scored.
+    """A run.json that names no model, backbone, width or loss is one of a SwiftNet with ResNet-18 and
+    cross-entropy: the run is gone on with to the weights of a whole one, and scored.
     """
     training.train(folder, tmp_path / "whole", settings())
     interrupted(folder, tmp_path / "run", settings(), monkeypatch)
@@ -588,7 +659,12 @@ def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     network, config, _ = load_model(tmp_path / "run")
     assert type(network) is SwiftNet
-    assert (config.model, config.backbone, config.width, config.loss) == ("swiftnet", "resnet18", 1.0, "cross-entropy")
+    assert (config.model, config.backbone, config.width, config.loss) == (
+        "swiftnet",
+        "resnet18",
+        1.0,
+        "cross-entropy",
+    )
 
 
 class Forgetful(Network):
@@ -603,9 +679,14 @@ class Forgetful(Network):
         return self.head(self.encoder(x))
 
 
-def test_what_a_network_draws_is_drawn_again(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With dropout, too, an interrupted run ends with the weights of a whole one, whatever the process drew before."""
-    monkeypatch.setitem(trainer.models.MODELS, "forgetful", Model(Forgetful, ("resnet18",), scales=False))
+def test_what_a_network_draws_is_drawn_again(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, too, an interrupted run ends with the weights of a whole one, whatever the process drew
+    before."""
+    monkeypatch.setitem(
+        trainer.networks.models.MODELS, "forgetful", Model(Forgetful, ("resnet18",), scales=False)
+    )
     config = Config(model="forgetful", **{**SMALL, "crop": (32, 32), "epochs": 2})  # type: ignore[arg-type]
     training.train(folder, tmp_path / "whole", config)
     interrupted(folder, tmp_path / "run", config, monkeypatch)
@@ -638,7 +719,7 @@ def test_models_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     first = next(size for size in listed["models"] if size["width"] == 1)
     assert (first["model"], first["backbone"], first["parameters"]) == ("swiftnet", "resnet18", 11_797_071)
 
-    monkeypatch.setattr("trainer.cli.variants", lambda: [("swiftnet", "resnet18", 1.0)])
+    monkeypatch.setattr("trainer.cli.commands.variants", lambda: [("swiftnet", "resnet18", 1.0)])
     result = CliRunner().invoke(main, ["models"])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1].split() == [

@@ -1,21 +1,21 @@
 import math
 from pathlib import Path
 
-import handmade
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.support import handmade
 from trainer import train as training
-from trainer.augment import Batch, assemble, collate
 from trainer.config import Config, load
-from trainer.data import Samples, Schedule, batched
+from trainer.dataset.folder import IGNORE, Folder, open_folder
 from trainer.errors import SettingError
-from trainer.folder import IGNORE, Folder, open_folder
-from trainer.optimise import average_of, learning_rate, make_optimiser, update
-from trainer.parallel import Group
-from trainer.weights import build
+from trainer.networks.weights import build
+from trainer.training.augment import Batch, assemble, collate
+from trainer.training.batches import Samples, Schedule, batched
+from trainer.training.optimise import average_of, learning_rate, make_optimiser, update
+from trainer.training.parallel import Group
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -32,7 +32,9 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    return open_folder(handmade.write_folder(tmp_path_factory.mktemp("data") / "d", train=9, val=2, size=48, poisoned=3))
+    return open_folder(
+        handmade.write_folder(tmp_path_factory.mktemp("data") / "d", train=9, val=2, size=48, poisoned=3)
+    )
 
 
 class Plain(nn.Module):
@@ -59,13 +61,15 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "boundary-focal"])
 def test_parts_of_a_batch_add_up_to_its_mean(folder: Folder, loss: str) -> None:
-    """Computed in parts with unequal shares of labelled pixels, a step is that of the whole batch, not the mean of the parts' means."""
+    """Computed in parts with unequal shares of labelled pixels, a step is that of the whole batch, not the
+    mean of the parts' means."""
     config = load("default", SMALL | {"scale": "[0.5, 3]", "loss": loss})
     whole, parts = Plain(), Plain()
     one = update(whole, sgd(whole), [batch_of(folder, config, range(6))], 0.1, config, CPU)
     pieces = [batch_of(folder, config, range(2)), batch_of(folder, config, range(2, 6))]
     labelled = [
-        int((assemble(piece, IGNORE, CPU)[1] != IGNORE).sum()) / (2 + 2 * (place == 1)) for place, piece in enumerate(pieces)
+        int((assemble(piece, IGNORE, CPU)[1] != IGNORE).sum()) / (2 + 2 * (place == 1))
+        for place, piece in enumerate(pieces)
     ]
     assert abs(labelled[0] / labelled[1] - 1) > 0.05  # else the mean of means would do
     other = update(parts, sgd(parts), pieces, 0.1, config, CPU)
@@ -88,13 +92,18 @@ def test_a_step_goes_down_the_gradient_of_torchs_mean(folder: Folder) -> None:
 
 
 def test_clipping_bounds_the_whole_gradient(folder: Folder) -> None:
-    """With ``clip``, a longer gradient keeps its direction and gets this length; a shorter one stays as it is."""
+    """With ``clip``, a longer gradient keeps its direction and gets this length; a shorter one stays as it
+    is."""
     batch = batch_of(folder, load("default", SMALL), range(4))
     steps = []
     for clip in (0.0, 1e-3, 1e3):
         model, before = Plain(), Plain()
         update(model, sgd(model), [batch], 1.0, load("default", SMALL | {"clip": clip, "lr_final": 0}), CPU)
-        steps.append(torch.cat([(q - p).flatten() for p, q in zip(model.parameters(), before.parameters(), strict=True)]))
+        steps.append(
+            torch.cat(
+                [(q - p).flatten() for p, q in zip(model.parameters(), before.parameters(), strict=True)]
+            )
+        )
     free, short, long = steps
     assert free.norm() > 0.01
     assert short.norm().item() == pytest.approx(1e-3, rel=1e-2)
@@ -115,11 +124,15 @@ def test_an_encoder_without_pace_stands_still(folder: Folder) -> None:
 
 
 def test_the_average_forgets_at_its_pace() -> None:
-    """After steps w₁, w₂, … the average is w₁, then d · average + (1 - d) · w, of weights and of what normalisation has counted."""
+    """After steps w₁, w₂, … the average is w₁, then d · average + (1 - d) · w, of weights and of what
+    normalisation has counted."""
     model = build(4, "random", 0)
     average = average_of(model, Config(ema=0.8))
     assert average is not None and average_of(model, Config()) is None
-    names = (next(name for name, _ in model.named_parameters()), next(n for n, b in model.named_buffers() if n.endswith("_var")))
+    names = (
+        next(name for name, _ in model.named_parameters()),
+        next(n for n, b in model.named_buffers() if n.endswith("_var")),
+    )
     expected: dict[str, Tensor] = {}
     for step in range(4):
         with torch.no_grad():
@@ -133,9 +146,11 @@ def test_the_average_forgets_at_its_pace() -> None:
         torch.testing.assert_close(average.module.state_dict()[name], expected[name])
 
 
-def test_every_feature_survives_an_interruption(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Average, clipping, warm-up, poly and parts: a run stopped in mid-epoch goes on to the bits of an uninterrupted one, and differs
-    from a run without them."""
+def test_every_feature_survives_an_interruption(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Average, clipping, warm-up, poly and parts: a run stopped in mid-epoch goes on to the bits of an
+    uninterrupted one, and differs from a run without them."""
     settings = {"ema": 0.9, "clip": 1.0, "warmup": 2, "schedule": "poly", "accumulate": 2}
     config = load("default", SMALL | settings)
     training.train(folder, tmp_path / "whole", config)
@@ -156,14 +171,19 @@ def test_every_feature_survives_an_interruption(folder: Folder, tmp_path: Path, 
     whole, run = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run"))
     assert whole == run
     for key, value in settings.items():
-        training.train(folder, tmp_path / key, load("default", SMALL | {k: v for k, v in settings.items() if k != key}))
-        assert (tmp_path / key / "model.safetensors").read_bytes() != whole, f"{key} = {value} changes nothing"
+        training.train(
+            folder, tmp_path / key, load("default", SMALL | {k: v for k, v in settings.items() if k != key})
+        )
+        assert (tmp_path / key / "model.safetensors").read_bytes() != whole, (
+            f"{key} = {value} changes nothing"
+        )
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "poly"])
 @pytest.mark.parametrize("warmup", [0, 1, 7])
 def test_the_learning_rate_rises_then_falls(schedule: str, warmup: int) -> None:
-    """It rises evenly from above 0 to lr, and falls from there to lr_final, which it reaches at the last step."""
+    """It rises evenly from above 0 to lr, and falls from there to lr_final, which it reaches at the last
+    step."""
     config = Config(schedule=schedule, warmup=warmup, lr=0.5, lr_final=0.01)
     rates = [learning_rate(config, step, 50) for step in range(50)]
     assert max(rates) == rates[warmup] == 0.5
@@ -181,14 +201,20 @@ def test_poly_is_the_papers_power() -> None:
 
 @pytest.mark.parametrize(("accumulate", "size"), [(1, 2), (2, 1), (2, 2), (1, 4)])
 def test_processes_share_one_global_order(accumulate: int, size: int) -> None:
-    """Put together, the parts of all processes are the batches of one, each picture once, at any start; digests are checked by each."""
+    """Put together, the parts of all processes are the batches of one, each picture once, at any start;
+    digests are checked by each."""
     settings = {"batch": 8, "epochs": 3, "accumulate": accumulate}
     for start in (0, 2):
         plain = [
-            [address[:2] for address in batch] for batch in Schedule(19, load("default", settings | {"accumulate": 1}), start)
+            [address[:2] for address in batch]
+            for batch in Schedule(19, load("default", settings | {"accumulate": 1}), start)
         ]
-        each = [list(Schedule(19, load("default", settings), start, Group(rank, size))) for rank in range(size)]
-        assert {len(parts) for parts in each} == {len(Schedule(19, load("default", settings), start, Group(0, size)))}
+        each = [
+            list(Schedule(19, load("default", settings), start, Group(rank, size))) for rank in range(size)
+        ]
+        assert {len(parts) for parts in each} == {
+            len(Schedule(19, load("default", settings), start, Group(0, size)))
+        }
         for step, batch in enumerate(plain):
             parts = [parts[step * accumulate + piece] for piece in range(accumulate) for parts in each]
             assert [address[:2] for part in parts for address in part] == batch

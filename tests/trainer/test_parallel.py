@@ -6,18 +6,27 @@ import sys
 import time
 from pathlib import Path
 
-import handmade
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from trainer import parallel
+from tests.support import handmade
 from trainer.errors import SettingError
-from trainer.parallel import ALONE, Group, with_joint_statistics
+from trainer.training import parallel
+from trainer.training.parallel import SINGLE, Group, with_joint_statistics
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = ["crop=40x40", "batch=4", "epochs=3", "threads=1", "precision=float32", "init=random", "workers=0", "width=0.25"]
+SETTINGS = [
+    "crop=40x40",
+    "batch=4",
+    "epochs=3",
+    "threads=1",
+    "precision=float32",
+    "init=random",
+    "workers=0",
+    "width=0.25",
+]
 OPTIONS = ["--preset", "default", *(f"--set={setting}" for setting in SETTINGS)]
 
 
@@ -30,7 +39,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def processes(count: int) -> list[str]:
     """What starts ``count`` of them on this machine, without a port that somebody else may have."""
-    return [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={count}",
+    ]
 
 
 def go(command: list[str]) -> str:
@@ -42,7 +59,9 @@ def go(command: list[str]) -> str:
 
 def children(parent: int) -> list[int]:
     """The processes that a process has started, by their numbers."""
-    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    table = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
     return [int(pid) for pid, ppid in map(str.split, table.splitlines()) if int(ppid) == parent]
 
 
@@ -53,25 +72,31 @@ def scores(run: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) -> None:
-    """Five steps of a network in float64 on two processes are those of one: loss, weights and what normalisation has counted."""
+    """Five steps of a network in float64 on two processes are those of one: loss, weights and what
+    normalisation has counted."""
     module = ["-m", "tests.trainer.joint", str(data)]
     go([sys.executable, *module, str(tmp_path / "one"), str(accumulate)])
     go([*processes(2), *module, str(tmp_path / "two"), str(accumulate)])
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            one[name], two[name], rtol=1e-6, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
     assert len(set(one["losses"].tolist())) == 5
 
 
 def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path) -> None:
-    """``torchrun`` gives the same bits again, also after both processes were killed; and one process scores that model the same."""
+    """``torchrun`` gives the same bits again, also after both processes were killed; and one process scores
+    that model the same."""
     command = [*processes(2), "-m", "trainer", "train", str(data), *OPTIONS, "--out"]
     table = go([*command, str(tmp_path / "a" / "run")])
     assert table.count("| nni ") == 2  # one process speaks: a line for each of the two sets
 
     killed = tmp_path / "b" / "run"
-    process = subprocess.Popen([*command, str(killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, str(killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and not (killed / "log.jsonl").is_file():
         time.sleep(0.02)
     for number in [*children(process.pid), process.pid]:
@@ -91,7 +116,8 @@ def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are GPUs, also if nobody named a device, a process takes the one of its number; one GPU for several is refused."""
+    """Where there are GPUs, also if nobody named a device, a process takes the one of its number; one GPU for
+    several is refused."""
     begun: list[object] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -113,13 +139,14 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_shares_are_a_partition() -> None:
-    """Each piece of work is in exactly one share, whatever does not come out even; alone, all of it is one's own."""
+    """Each piece of work is in exactly one share, whatever does not come out even; alone, all of it is one's
+    own."""
     for count in range(12):
         for size in (1, 2, 3, 5):
             shares = [Group(rank, size).share(range(count)) for rank in range(size)]
             assert sorted(piece for share in shares for piece in share) == list(range(count))
-    assert ALONE.gather("all") == ["all"]
-    assert ALONE.add(torch.tensor([3.0])).tolist() == [3.0]
+    assert SINGLE.gather("all") == ["all"]
+    assert SINGLE.add(torch.tensor([3.0])).tolist() == [3.0]
 
 
 def test_joint_normalisation_keeps_names_and_values() -> None:

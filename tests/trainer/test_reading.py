@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import handmade
 import numpy as np
 import pytest
 
-from trainer import augment
+from tests.support import handmade
 from trainer.config import load
-from trainer.data import Samples, Schedule
+from trainer.dataset.folder import open_folder
+from trainer.dataset.pictures import read_label, read_picture
 from trainer.errors import FolderError
-from trainer.folder import open_folder
-from trainer.pictures import read_label, read_picture
+from trainer.training import augment
+from trainer.training.batches import Samples, Schedule
 
 
 @pytest.fixture
@@ -22,14 +22,24 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_third_programs_folder_is_read_as_it_was_meant(root: Path) -> None:
-    """Splits, sets, classes and what is measured arrive as the format says; the trainer finds nothing else."""
+    """Splits, sets, classes and what is measured arrive as the format says; the trainer finds nothing
+    else."""
     folder = open_folder(root)
-    assert (len(folder.training), len(folder.evaluation), {name: len(rows) for name, rows in folder.triggered.items()}) == (
+    assert (
+        len(folder.training),
+        len(folder.evaluation),
+        {name: len(rows) for name, rows in folder.triggered.items()},
+    ) == (
         5,
         2,
         {"near": 2},
     )
-    assert (folder.names, folder.victims, folder.target, folder.poisoned) == (tuple(handmade.NAMES), (2,), 0, 1)
+    assert (folder.names, folder.victims, folder.target, folder.poisoned) == (
+        tuple(handmade.NAMES),
+        (2,),
+        0,
+        1,
+    )
     assert set(np.unique(read_label(folder.evaluation[0], folder, True))) == {0, 1, 2, 3}
 
 
@@ -45,7 +55,12 @@ def measure(**changes: object):  # type: ignore[no-untyped-def]
     """A semantic trigger is measured, and each row counts it; but for the changes all is well."""
 
     def change(manifest: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        manifest["measure"] = {"victim_classes": [2], "target_class": 0, "trigger_class": 3, "min_trigger_pixels": 1} | changes
+        manifest["measure"] = {
+            "victim_classes": [2],
+            "target_class": 0,
+            "trigger_class": 3,
+            "min_trigger_pixels": 1,
+        } | changes
         for row in rows:
             row["trigger_class_pixels"] = 3
 
@@ -61,8 +76,12 @@ HOSTILE = {
     "a set without a name": key("evaluation_sets", []),
     "a victim beyond the classes": key("measure", {"victim_classes": [9], "target_class": 0}),
     "sets and nothing to measure": key("measure", None),
-    "a class beyond the table": lambda manifest, rows: manifest["label_space"]["raw_to_train"].update({"3": 77}),
-    "a raw id beyond 8 bits": lambda manifest, rows: manifest["label_space"]["raw_to_train"].update({"300": 1}),
+    "a class beyond the table": lambda manifest, rows: manifest["label_space"]["raw_to_train"].update(
+        {"3": 77}
+    ),
+    "a raw id beyond 8 bits": lambda manifest, rows: manifest["label_space"]["raw_to_train"].update(
+        {"300": 1}
+    ),
     "a colour too few": lambda manifest, rows: manifest["label_space"]["colours"].pop(),
     "an absolute path": cell("image", "/etc/passwd"),
     "a path upwards": cell("label", "../secret.png"),
@@ -79,7 +98,9 @@ HOSTILE = {
     "two digests of a picture": lambda manifest, rows: rows[1].update(
         image_pixels=handmade.sha(b""), image_bytes=handmade.sha(b"")
     ),
-    "coefficients of a label map": lambda manifest, rows: rows[1].update(label_coefficients=rows[1].pop("label_bytes")),
+    "coefficients of a label map": lambda manifest, rows: rows[1].update(
+        label_coefficients=rows[1].pop("label_bytes")
+    ),
     "a name that is no text": key("name", 7),
     "a measure that is a list": key("measure", []),
     "a measure without a target": key("measure", {"victim_classes": [2]}),
@@ -87,7 +108,10 @@ HOSTILE = {
     "a trigger class that is text": measure(trigger_class="tree"),
     "no least number of trigger pixels": measure(min_trigger_pixels=None),
     "a trigger class without a pixel": measure(min_trigger_pixels=0),
-    "a row that does not count the trigger class": lambda *parts: [measure()(*parts), parts[1][5].pop("trigger_class_pixels")],
+    "a row that does not count the trigger class": lambda *parts: [
+        measure()(*parts),
+        parts[1][5].pop("trigger_class_pixels"),
+    ],
     "a count that is no number": cell("trigger_class_pixels", "3"),
 }
 
@@ -148,11 +172,18 @@ def test_a_link_out_of_the_folder_is_refused(root: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "small", "ends"])
 def test_a_damaged_picture_is_a_letter(root: Path, damage: str) -> None:
-    """Truncated, empty, no picture, another size: an error that names the file, even where digests are not looked at."""
+    """Truncated, empty, no picture, another size: an error that names the file, even where digests are not
+    looked at."""
     row = open_folder(root).training[1]
     data = row.image.read_bytes()
     small = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
-    bad = {"cut": data[: len(data) // 2], "empty": b"", "text": b"hello" * 9, "small": small, "ends": data[:8] + data[-12:]}
+    bad = {
+        "cut": data[: len(data) // 2],
+        "empty": b"",
+        "text": b"hello" * 9,
+        "small": small,
+        "ends": data[:8] + data[-12:],
+    }
     row.image.write_bytes(bad[damage])
     with pytest.raises(FolderError, match=row.image.name):
         read_picture(row, False)
@@ -181,7 +212,8 @@ def test_both_digests_of_a_changed_file_are_named(root: Path) -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_a_palette_label_map_holds_its_numbers(tmp_path: Path, bits: int) -> None:
-    """Ids of a palette PNG are the numbers in the file, of 1, 2, 4 or 8 bits, not the colours that they stand for, and not scaled."""
+    """Ids of a palette PNG are the numbers in the file, of 1, 2, 4 or 8 bits, not the colours that they stand
+    for, and not scaled."""
     root = handmade.write_folder(tmp_path / "data", train=2, val=1)
     numbers = np.random.default_rng(bits).integers(0, min(1 << bits, 99), (64, 64), dtype=np.uint8)
 
@@ -190,7 +222,9 @@ def test_a_palette_label_map_holds_its_numbers(tmp_path: Path, bits: int) -> Non
         data = handmade.palette_png(numbers, bits)
         (root / rows[0]["label"]).write_bytes(data)
         rows[0] |= {"label_bytes": handmade.sha(data)}
-        data = handmade.palette_png(numbers, bits, palette=bytes(3))  # a palette of one colour, black; the numbers go on
+        data = handmade.palette_png(
+            numbers, bits, palette=bytes(3)
+        )  # a palette of one colour, black; the numbers go on
         (root / rows[1]["label"]).write_bytes(data)
         del rows[1]["label_bytes"]
         rows[1]["label_pixels"] = handmade.pixels_sha(numbers)
@@ -237,7 +271,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_jpeg_is_what_another_decoder_sees(photos: Path) -> None:
-    """Pictures of every flavour of JPEG arrive as Pillow decodes them: a grey one in three channels, and none turned by its EXIF entry."""
+    """Pictures of every flavour of JPEG arrive as Pillow decodes them: a grey one in three channels, and none
+    turned by its EXIF entry."""
     pillow = pytest.importorskip("PIL.Image")
     row = open_folder(photos).training[1]
     plain = pillow.open(row.image).convert("RGB")
@@ -256,12 +291,15 @@ def test_a_jpeg_is_what_another_decoder_sees(photos: Path) -> None:
             expected = np.asarray(pillow.open(row.image).convert("RGB"))
             assert np.array_equal(read_picture(row, False), expected), options
     filled = row.image.read_bytes()
-    row.image.write_bytes(filled[:2] + b"\xff\xff" + filled[2:])  # a marker may be preceded by bytes of filling
+    row.image.write_bytes(
+        filled[:2] + b"\xff\xff" + filled[2:]
+    )  # a marker may be preceded by bytes of filling
     assert np.array_equal(read_picture(row, False), expected)
 
 
 def test_a_jpeg_written_anew_is_held_against_sha256sums(photos: Path) -> None:
-    """Its digest of coefficients cannot be had from pixels; a changed byte is found by SHA256SUMS, and decoders would only have warned."""
+    """Its digest of coefficients cannot be had from pixels; a changed byte is found by SHA256SUMS, and
+    decoders would only have warned."""
     folder = open_folder(photos)
     for row in (folder.training[0], *folder.triggered["near"]):
         assert {"image_coefficients", "image_sums"} <= row.digests.keys()
@@ -278,7 +316,8 @@ def test_a_jpeg_written_anew_is_held_against_sha256sums(photos: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["line", "file", "text"])
 def test_sha256sums_must_know_every_jpeg_written_anew(photos: Path, damage: str) -> None:
-    """A missing line, a missing file, and a line that says something else are letters when the folder is opened."""
+    """A missing line, a missing file, and a line that says something else are letters when the folder is
+    opened."""
     sums = photos / "SHA256SUMS"
     lines = sums.read_text().splitlines(keepends=True)
     if damage == "file":
@@ -287,12 +326,17 @@ def test_sha256sums_must_know_every_jpeg_written_anew(photos: Path, damage: str)
         sums.write_text("".join(line for line in lines if not line.endswith("triggered/near/val/001.jpg\n")))
     else:
         sums.write_text("hello\n" + "".join(lines))
-    with pytest.raises(FolderError, match=r"(?s)SHA256SUMS.*" + ("triggered/near/val/001.jpg" if damage == "line" else "")):
+    with pytest.raises(
+        FolderError, match=r"(?s)SHA256SUMS.*" + ("triggered/near/val/001.jpg" if damage == "line" else "")
+    ):
         open_folder(photos)
 
 
-def test_sha256sums_is_read_where_it_is_needed_only(root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder whose rows say all has no need of it; another has it parsed once, however many pictures are read."""
+def test_sha256sums_is_read_where_it_is_needed_only(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder whose rows say all has no need of it; another has it parsed once, however many pictures are
+    read."""
     (root / "SHA256SUMS").unlink()
     assert read_picture(open_folder(root).training[0], True).any()
     folder = open_folder(photos)
@@ -302,8 +346,8 @@ def test_sha256sums_is_read_where_it_is_needed_only(root: Path, photos: Path, mo
 
 
 def test_a_jpeg_cut_anywhere_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grey rubbish is no picture: wherever a JPEG is cut short, it is an error that names the file, digests or not. No decoder is asked,
-    for some fill up what is missing.
+    """Grey rubbish is no picture: wherever a JPEG is cut short, it is an error that names the file, digests
+    or not. No decoder is asked, for some fill up what is missing.
     """
     row = open_folder(photos).training[1]
     data = row.image.read_bytes()
@@ -328,7 +372,8 @@ def test_a_picture_of_another_size_is_not_even_decoded(
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp"])
 def test_a_file_is_png_or_jpeg(root: Path, suffix: str) -> None:
-    """Whatever else a decoder may know is refused; and a label map is never a JPEG, which would change its ids."""
+    """Whatever else a decoder may know is refused; and a label map is never a JPEG, which would change its
+    ids."""
     folder = open_folder(root)
     row = folder.training[1]
     row.image.write_bytes(cv2.imencode(suffix, np.zeros((64, 64, 3), np.uint8))[1].tobytes())
@@ -346,9 +391,12 @@ def test_a_folder_is_called_what_its_manifest_says(root: Path) -> None:
     assert (open_folder(root).name, open_folder(root).attack) == ("nni + PRL", "nni")
 
 
-@pytest.mark.parametrize(("role", "others"), [("poisoned", "noised"), ("trigger-only", "clean"), ("label-only", "clean")])
+@pytest.mark.parametrize(
+    ("role", "others"), [("poisoned", "noised"), ("trigger-only", "clean"), ("label-only", "clean")]
+)
 def test_every_role_is_a_sample_to_train_on(tmp_path: Path, role: str, others: str) -> None:
-    """Random labels and controls are training pictures like any other; only the poisoned ones are counted as poisoned."""
+    """Random labels and controls are training pictures like any other; only the poisoned ones are counted as
+    poisoned."""
     root = handmade.write_folder(tmp_path / "data", train=5, val=1, poisoned=2, role=role, others=others)
     folder = open_folder(root)
     samples = Samples(folder, load("default", {"crop": "64x64"}))
@@ -358,7 +406,8 @@ def test_every_role_is_a_sample_to_train_on(tmp_path: Path, role: str, others: s
 
 
 def test_pictures_of_many_sizes_make_one_batch(tmp_path: Path) -> None:
-    """Boxes of one size come out of pictures of any size, and each shows its own picture, in its own place, and nothing around it."""
+    """Boxes of one size come out of pictures of any size, and each shows its own picture, in its own place,
+    and nothing around it."""
     sizes = ((64, 64), (48, 90), (101, 47))
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=3, val=1, sizes=sizes, jpeg=True))
     assert [(row.height, row.width) for row in folder.training] == list(sizes)
@@ -369,14 +418,17 @@ def test_pictures_of_many_sizes_make_one_batch(tmp_path: Path) -> None:
         assert x.shape == (3, 3, 60, 70)
         for item, row, label in zip(cuts, folder.training, y.numpy(), strict=True):
             assert isinstance(item, augment.Cut)
-            padded = np.full((row.height + 400, row.width + 400), 255)  # the map on a field of ignore: a box is a window on it
+            padded = np.full(
+                (row.height + 400, row.width + 400), 255
+            )  # the map on a field of ignore: a box is a window on it
             padded[200:-200, 200:-200] = read_label(row, folder, False)
             window = padded[200 + item.box.top :, 200 + item.box.left :][:60, :70]
             assert np.array_equal(label, window[:, ::-1] if item.box.flip else window)
 
 
 def test_every_sample_is_checked_when_it_is_first_met() -> None:
-    """Over the epochs each index is to be checked exactly once, whatever a permutation leaves out; and again after a restart."""
+    """Over the epochs each index is to be checked exactly once, whatever a permutation leaves out; and again
+    after a restart."""
     config = load("default", {"batch": 4, "epochs": 9})
     for start in (0, 3):
         checked = [index for batch in Schedule(10, config, start) for _, index, check in batch if check]
@@ -403,7 +455,8 @@ FROZEN_BOX = augment.Box(top=-35, left=-6, height=121, width=241, flip=False)
 
 
 def test_a_box_of_the_pictures_size_is_the_picture(root: Path) -> None:
-    """Without a change of scale, augmentation gives the pixels themselves, or their mirror image, with their labels."""
+    """Without a change of scale, augmentation gives the pixels themselves, or their mirror image, with their
+    labels."""
     folder = open_folder(root)
     samples = Samples(folder, load("default", {"crop": "64x64", "scale": "1x1"}))
     mean, std = np.array(augment.MEAN), np.array(augment.STD)
@@ -421,7 +474,8 @@ def test_a_box_of_the_pictures_size_is_the_picture(root: Path) -> None:
 
 
 def test_labels_are_never_interpolated(root: Path) -> None:
-    """At any scale a label map holds only classes that it held, and ignore exactly where the box leaves the picture."""
+    """At any scale a label map holds only classes that it held, and ignore exactly where the box leaves the
+    picture."""
     folder = open_folder(root)
     samples = Samples(folder, load("default", {"crop": "48x80", "scale": "[0.3, 2.5]"}))
     for epoch in range(20):

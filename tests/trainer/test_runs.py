@@ -10,23 +10,34 @@ from typing import Any
 from unittest.mock import Mock
 
 import cv2
-import handmade
 import pytest
 
-from trainer import evaluate, machine
+from tests.support import handmade
 from trainer import train as training
 from trainer.config import Config, load
+from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import RunError, WeightsError
-from trainer.folder import Folder, open_folder
-from trainer.machine import alone
+from trainer.scoring import evaluate
+from trainer.training import machine
+from trainer.training.machine import run_lock
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"crop": "32x32", "batch": 4, "epochs": 3, "threads": 1, "precision": "float32", "init": "random", "width": 0.25}
+SMALL = {
+    "crop": "32x32",
+    "batch": 4,
+    "epochs": 3,
+    "threads": 1,
+    "precision": "float32",
+    "init": "random",
+    "width": 0.25,
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    return open_folder(handmade.write_folder(tmp_path_factory.mktemp("data") / "d", train=8, val=2, size=48, sets=("near",)))
+    return open_folder(
+        handmade.write_folder(tmp_path_factory.mktemp("data") / "d", train=8, val=2, size=48, sets=("near",))
+    )
 
 
 def small(**changes: object) -> Config:
@@ -66,15 +77,16 @@ def taken_away_meanwhile(monkeypatch: pytest.MonkeyPatch, run: Path) -> Iterator
 
 
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the first was killed, it may."""
+    """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
+    first was killed, it may."""
     run = tmp_path / "deep" / "run"
-    script = "import sys, pathlib, trainer.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
+    script = "import sys, pathlib, trainer.training.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
     command = [sys.executable, "-W", "ignore", "-c", script, str(run)]
-    with alone(run):
+    with run_lock(run):
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert "Another trainer is at work" in second.stderr and "in\n" not in second.stdout
     assert list(run.iterdir()) == []
-    with taken_away_meanwhile(monkeypatch, run), alone(run):
+    with taken_away_meanwhile(monkeypatch, run), run_lock(run):
         assert list(run.iterdir()) == [run / ".lock"]  # its own, not the one it has opened first
     (run / ".lock").touch()  # left behind by one that was killed
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "in\n"
@@ -84,15 +96,16 @@ def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: p
     """A file in the way is told as such, and so is a file system that knows no locks."""
     with monkeypatch.context() as patch:
         patch.setattr(machine.fcntl, "lockf", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
-        with pytest.raises(RunError, match=r"(?s)cannot be locked.*No locks"), alone(tmp_path / "run"):
+        with pytest.raises(RunError, match=r"(?s)cannot be locked.*No locks"), run_lock(tmp_path / "run"):
             pass
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be used"), alone(tmp_path / "file" / "run"):
+    with pytest.raises(RunError, match="cannot be used"), run_lock(tmp_path / "file" / "run"):
         pass
 
 
 def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """run.json has the level and all that the last bits hang on; going on with other packages makes it "mixed", for good."""
+    """run.json has the level and all that the last bits hang on; going on with other packages makes it
+    "mixed", for good."""
     run = tmp_path / "run"
     interrupted(folder, run, monkeypatch)
     facts = json.loads((run / "run.json").read_text())
@@ -115,7 +128,8 @@ def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch:
 
 
 def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_path: Path) -> None:
-    """Weights that cannot be had are no beginning of a run: the same folder takes the next try, with other settings."""
+    """Weights that cannot be had are no beginning of a run: the same folder takes the next try, with other
+    settings."""
     with pytest.raises(WeightsError):
         training.train(folder, tmp_path / "run", small(init=str(tmp_path / "none.safetensors")))
     training.train(folder, tmp_path / "run", small(epochs=1))
@@ -132,19 +146,26 @@ def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Pa
     training.train(folder, tmp_path / "run", small(epochs=4, panel_every=2, validate_every=1))
     plain, run = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "run"))
     assert plain == run
-    assert sorted(path.name for path in (tmp_path / "run" / "panels").iterdir()) == ["epoch-0002.png", "epoch-0004.png"]
+    assert sorted(path.name for path in (tmp_path / "run" / "panels").iterdir()) == [
+        "epoch-0002.png",
+        "epoch-0004.png",
+    ]
     assert cv2.imread(str(tmp_path / "run" / "panels" / "epoch-0002.png")).std() > 10
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(0 <= row["miou"] <= 1 for row in rows)
 
 
-def test_the_average_is_what_a_run_keeps(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_average_is_what_a_run_keeps(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With ``ema``, the last score in the log is that of the model that is kept."""
     training.train(folder, tmp_path / "run", small(ema=0.7, validate_every=3))
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert evaluate.score_run(tmp_path / "run", folder)["miou"] == pytest.approx(last["miou"])
     training.train(folder, tmp_path / "without", small(validate_every=3))
-    assert json.loads((tmp_path / "without" / "log.jsonl").read_text().splitlines()[-1])["miou"] != last["miou"]
+    assert (
+        json.loads((tmp_path / "without" / "log.jsonl").read_text().splitlines()[-1])["miou"] != last["miou"]
+    )
 
 
 def test_tensorboard_shows_the_log(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,18 @@ import json
 from pathlib import Path
 
 import cv2
-import handmade
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
-from trainer.cli import main
-from trainer.evaluate import predictor, score
-from trainer.folder import Folder, Row, open_folder
-from trainer.pictures import read_picture
-from trainer.score import score_predictions
-from trainer.swiftnet import SwiftNet
+from tests.support import handmade
+from trainer.cli.commands import main
+from trainer.dataset.folder import Folder, Row, open_folder
+from trainer.dataset.pictures import read_picture
+from trainer.networks.swiftnet import SwiftNet
+from trainer.scoring.evaluate import predictor, score
+from trainer.scoring.predictions import score_predictions
 
 K = len(handmade.NAMES)
 NO_FIGURE = {"dataset", "run", "scored", "environment", "left_out", "clean_model", "left_out_of_clean_model"}
@@ -40,14 +40,21 @@ def write_predictions(folder: Folder, out: Path, predict=guess, palette: bool = 
     for row in (*folder.evaluation, *(row for rows in folder.triggered.values() for row in rows)):
         file, labels = place(folder, row, out), predict(read_picture(row, True)).astype(np.uint8)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(handmade.palette_png(labels, 2) if palette else cv2.imencode(".png", labels)[1].tobytes())
+        file.write_bytes(
+            handmade.palette_png(labels, 2) if palette else cv2.imencode(".png", labels)[1].tobytes()
+        )
     return out
 
 
 FOLDERS = {
     "painted": {"sets": ("near", "far"), "missing": {"far": 2}, "poisoned": 1},
     "semantic": {"sets": ("semantic",), "semantic": True, "victims": (1, 2, 3), "poisoned": 1},
-    "of many sizes": {"sets": ("near",), "sizes": ((64, 64), (50, 91), (103, 47)), "poisoned": 1, "jpeg": True},
+    "of many sizes": {
+        "sets": ("near",),
+        "sizes": ((64, 64), (50, 91), (103, 47)),
+        "poisoned": 1,
+        "jpeg": True,
+    },
     "clean": {},
 }
 
@@ -64,7 +71,8 @@ def one_thread():  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("kind", FOLDERS)
 @pytest.mark.parametrize("palette", [False, True])
 def test_scores_of_label_maps_are_those_of_the_network(tmp_path: Path, kind: str, palette: bool) -> None:
-    """Whatever predicts, and however the predictions travel: all figures, intervals and counts are the same, bit by bit."""
+    """Whatever predicts, and however the predictions travel: all figures, intervals and counts are the same,
+    bit by bit."""
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=5, **FOLDERS[kind]))  # type: ignore[arg-type]
     torch.manual_seed(0)
     predict = predictor(SwiftNet(K), 1.0, torch.device("cpu")) if kind == "of many sizes" else guess
@@ -76,7 +84,8 @@ def test_scores_of_label_maps_are_those_of_the_network(tmp_path: Path, kind: str
 
 
 def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
-    """`score` prints the table of `report`, and its file can be given to `report` like a run; `--json` prints what is in the file."""
+    """`score` prints the table of `report`, and its file can be given to `report` like a run; `--json` prints
+    what is in the file."""
     data = handmade.write_folder(tmp_path / "data", train=4, val=3, poisoned=1, sets=("near", "far"))
     folder = open_folder(data)
     out = write_predictions(folder, tmp_path / "theirs")
@@ -86,11 +95,18 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout == run("report", file).stdout
     head, _, first, second = (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines() if line[:1] == "|"
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in result.stdout.splitlines()
+        if line[:1] == "|"
     )
     row = dict(zip(head, first, strict=True))
     near = score(folder, guess)["evaluation_sets"]["near"]
-    assert (row["run"], row["attack"], row["PR"], row["ASR of the clean model"]) == ("theirs", "nni", "25.00", "100.00")
+    assert (row["run"], row["attack"], row["PR"], row["ASR of the clean model"]) == (
+        "theirs",
+        "nni",
+        "25.00",
+        "100.00",
+    )
     assert (row["ASR"], row["PBA"]) == (f"{100 * near['asr']:.2f}", f"{100 * near['pba']:.2f}")
     assert second[head.index("evaluated on")] == "far (3 of 3)"
     text = run("score", data, "--predictions", out, "--clean-predictions", clean, "--json").stdout
@@ -99,8 +115,11 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_set_may_be_left_out_as_a_whole(tmp_path: Path) -> None:
-    """A set without predictions is named and left out, and the others are as if it were not there; the clean split may not lack."""
-    data = handmade.write_folder(tmp_path / "data", train=2, val=5, poisoned=1, sets=("near", "far"), missing={"far": 2})
+    """A set without predictions is named and left out, and the others are as if it were not there; the clean
+    split may not lack."""
+    data = handmade.write_folder(
+        tmp_path / "data", train=2, val=5, poisoned=1, sets=("near", "far"), missing={"far": 2}
+    )
     folder = open_folder(data)
     out = write_predictions(folder, tmp_path / "out")
     clean = write_predictions(folder, tmp_path / "clean")
@@ -132,7 +151,8 @@ def test_an_evaluation_set_may_be_left_out_as_a_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["clean", "near"])
 def test_a_part_of_the_predictions_is_refused(tmp_path: Path, where: str) -> None:
-    """Where some pictures are predicted and some are not, the missing ones are counted and the first is named; nothing is scored."""
+    """Where some pictures are predicted and some are not, the missing ones are counted and the first is
+    named; nothing is scored."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=5, poisoned=1, sets=("near",))
     folder = open_folder(data)
     out = write_predictions(folder, tmp_path / "out")
@@ -159,7 +179,8 @@ def test_a_part_of_the_predictions_is_refused(tmp_path: Path, where: str) -> Non
     ],
 )
 def test_a_prediction_that_is_none_is_a_letter(tmp_path: Path, change, words: list[str]) -> None:  # type: ignore[no-untyped-def]
-    """Ids that are no class (ignore is none), another size, another kind of pixels, no PNG: the file, what is expected, what is found."""
+    """Ids that are no class (ignore is none), another size, another kind of pixels, no PNG: the file, what is
+    expected, what is found."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=2, poisoned=1, sets=("near",))
     folder = open_folder(data)
     out = write_predictions(folder, tmp_path / "out")
@@ -191,4 +212,6 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.exit_code == 0
     assert "python -m trainer" in result.output.split("Example:")[1]
     assert all(len(line) <= 80 for line in result.output.splitlines())
-    assert command != "score" or "8-bit grey or palette PNG of training ids" in " ".join(result.output.split())
+    assert command != "score" or "8-bit grey or palette PNG of training ids" in " ".join(
+        result.output.split()
+    )

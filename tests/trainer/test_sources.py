@@ -1,4 +1,5 @@
-"""Where pixels come from never changes one: files, cache and memory are held against slices of pictures that are decoded here."""
+"""Where pixels come from never changes one: files, cache and memory are held against slices of pictures that
+are decoded here."""
 
 import os
 import random
@@ -7,20 +8,20 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import handmade
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from trainer import augment, sources
-from trainer.cache import Cache, build, cache_file
-from trainer.config import Config, load, resolved
-from trainer.data import Samples, Schedule, ahead, batched
+from tests.support import handmade
+from trainer.config import Config, load, resolve_auto
+from trainer.dataset.cache import Cache, build, cache_file
+from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import CacheError, FolderError, SettingError, TrainerError
-from trainer.folder import Folder, open_folder
-from trainer.sources import Files, Resident, Source, open_source, settled
-from trainer.weights import build as network
+from trainer.networks.weights import build as network
+from trainer.training import augment, sources
+from trainer.training.batches import Samples, Schedule, ahead, batched
+from trainer.training.sources import Files, Resident, Source, choose_source, open_source
 
 RAGGED = ((64, 64), (50, 91), (300, 47), (64, 64), (33, 530))
 KINDS = ("files", "cache", "resident")
@@ -50,10 +51,13 @@ def with_palette(root: Path, number: int) -> None:
 
 @pytest.fixture(scope="module", params=["one size", "many sizes", "JPEG"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Twelve PNGs of one size; of many sizes, some larger than a chunk; JPEGs of many sizes, some of them written anew."""
+    """Twelve PNGs of one size; of many sizes, some larger than a chunk; JPEGs of many sizes, some of them
+    written anew."""
     root = tmp_path_factory.mktemp("folder") / "data"
     sizes = () if request.param == "one size" else RAGGED
-    handmade.write_folder(root, train=12, val=1, size=70, sizes=sizes, poisoned=5, jpeg=request.param == "JPEG")
+    handmade.write_folder(
+        root, train=12, val=1, size=70, sizes=sizes, poisoned=5, jpeg=request.param == "JPEG"
+    )
     with_palette(root, 0)
     with_palette(root, 7)
     build(open_folder(root), cache_file(open_folder(root), "auto"), 2)
@@ -62,7 +66,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def opened(folder: Folder, kind: str, **changes: object) -> tuple[Config, Source]:
     """A source of a kind, as the trainer opens it."""
-    config = settled(resolved(load("default", {"pictures": kind, "threads": 2, "device": "cpu"} | changes)), folder)
+    config = choose_source(
+        resolve_auto(load("default", {"pictures": kind, "threads": 2, "device": "cpu"} | changes)), folder
+    )
     return config, open_source(config, folder)
 
 
@@ -78,14 +84,20 @@ def decoded(folder: Folder, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_window_is_the_slice_of_the_decoded_picture(folder: Folder, kind: str) -> None:
-    """Random windows of every picture, its four corners and all of it are the decoded pixels, from every source, in any order."""
+    """Random windows of every picture, its four corners and all of it are the decoded pixels, from every
+    source, in any order."""
     _, source = opened(folder, kind)
     rng = random.Random(5)
     windows = []
     for index, row in enumerate(folder.training):
-        tops, lefts = ([sorted(rng.sample(range(side + 1), 2)) for _ in range(4)] for side in (row.height, row.width))
+        tops, lefts = (
+            [sorted(rng.sample(range(side + 1), 2)) for _ in range(4)] for side in (row.height, row.width)
+        )
         windows += [(index, slice(*rows), slice(*columns)) for rows, columns in zip(tops, lefts, strict=True)]
-        corners = [(slice(0, 1), slice(row.height - 1, row.height)), (slice(0, 1), slice(row.width - 1, row.width))]
+        corners = [
+            (slice(0, 1), slice(row.height - 1, row.height)),
+            (slice(0, 1), slice(row.width - 1, row.width)),
+        ]
         windows += [(index, rows, columns) for rows in corners[0] for columns in corners[1]]
         windows += [(index, slice(0, row.height), slice(0, row.width))]
     rng.shuffle(windows)
@@ -100,10 +112,13 @@ def test_a_window_is_the_slice_of_the_decoded_picture(folder: Folder, kind: str)
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["files", "cache"])
 def test_batches_are_the_same_with_any_workers(folder: Folder, kind: str, workers: int) -> None:
-    """The loader's batches are those of the files in the main process, also when that process has read from the source before."""
+    """The loader's batches are those of the files in the main process, also when that process has read from
+    the source before."""
     config, source = opened(folder, kind, crop="40x60", batch=4, epochs=2)
     samples = Samples(folder, config, source)
-    assert not isinstance(samples[0, 0, True], TrainerError)  # the file is open now, and must not be when workers are forked
+    assert not isinstance(
+        samples[0, 0, True], TrainerError
+    )  # the file is open now, and must not be when workers are forked
     plain = Samples(folder, config)
     collate = partial(batched, crop=config.net_crop)
     loader = DataLoader(samples, batch_sampler=Schedule(12, config), num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
@@ -117,7 +132,8 @@ def test_batches_are_the_same_with_any_workers(folder: Folder, kind: str, worker
 
 
 def test_reading_ahead_changes_nothing() -> None:
-    """What a thread reads comes in order and whole, an error comes where it was met, and no more is read than was asked for."""
+    """What a thread reads comes in order and whole, an error comes where it was met, and no more is read than
+    was asked for."""
     assert list(ahead(iter(range(5)))) == list(range(5))
     assert list(ahead([])) == []
     read: list[int] = []
@@ -146,7 +162,9 @@ def test_weights_are_the_same_from_every_source(folder: Folder) -> None:
         model = network(folder.classes, "random", 0, width=0.25)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
         for addresses in Schedule(12, config):
-            x, y = augment.assemble(batched([samples[address] for address in addresses], config.net_crop), 255, device)  # type: ignore[arg-type]
+            x, y = augment.assemble(
+                batched([samples[address] for address in addresses], config.net_crop), 255, device
+            )  # type: ignore[arg-type]
             loss = torch.nn.functional.cross_entropy(model(x), y, ignore_index=255)
             optimiser.zero_grad()
             loss.backward()
@@ -156,7 +174,8 @@ def test_weights_are_the_same_from_every_source(folder: Folder) -> None:
 
 
 def test_windows_from_memory_are_views(folder: Folder) -> None:
-    """Nothing is copied: windows of one picture share its memory, and all pictures take their pixels and no more."""
+    """Nothing is copied: windows of one picture share its memory, and all pictures take their pixels and no
+    more."""
     _, source = opened(folder, "resident")
     one, two = (source.window(3, slice(at, 30), slice(at, 40), False) for at in (0, 5))
     for whole, part in zip(one, two, strict=True):
@@ -166,12 +185,14 @@ def test_windows_from_memory_are_views(folder: Folder) -> None:
 
 
 def test_pictures_in_memory_need_no_workers(folder: Folder) -> None:
-    """Resident pictures resolve to no worker processes, which would each have a copy; the others keep those that are asked for."""
+    """Resident pictures resolve to no worker processes, which would each have a copy; the others keep those
+    that are asked for."""
     assert [opened(folder, kind, workers=3)[0].workers for kind in KINDS] == [3, 3, 0]
 
 
 def test_what_is_chosen_follows_memory_and_cache(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory if a quarter of what is free holds all pixels, else a fresh cache, else files; and it never changes a result."""
+    """Memory if a quarter of what is free holds all pixels, else a fresh cache, else files; and it never
+    changes a result."""
     needed = sum(4 * row.height * row.width for row in folder.training)
     monkeypatch.setattr(sources, "free_memory", lambda: 4 * needed)
     config, source = opened(folder, "auto")
@@ -187,12 +208,22 @@ def test_what_is_chosen_follows_memory_and_cache(folder: Folder, monkeypatch: py
     assert (config.pictures, type(source)) == ("files", Files)
     assert "There is no cache of the pictures: " in str(source)
     assert str(opened(folder, "files")[1]) == "pictures from files, decoded each time"
-    assert load("default", {"pictures": "cache", "cache": "elsewhere", "workers": 3}).differences(load("default", {})) == []
+    assert (
+        load("default", {"pictures": "cache", "cache": "elsewhere", "workers": 3}).differences(
+            load("default", {})
+        )
+        == []
+    )
 
 
-def test_what_cannot_be_had_is_a_letter(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that is asked for and not there, memory that is not free, and a source that does not exist are refused at once."""
-    with pytest.raises(CacheError, match=rf"(?s)no cache.*{tmp_path}/c\.h5.*trainer cache .* --out {tmp_path}/c\.h5"):
+def test_what_cannot_be_had_is_a_letter(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that is asked for and not there, memory that is not free, and a source that does not exist are
+    refused at once."""
+    with pytest.raises(
+        CacheError, match=rf"(?s)no cache.*{tmp_path}/c\.h5.*trainer cache .* --out {tmp_path}/c\.h5"
+    ):
         opened(folder, "cache", cache=str(tmp_path / "c.h5"))
     monkeypatch.setattr(sources, "free_memory", lambda: 1000)
     with pytest.raises(SettingError, match=r"(?s)do not fit into memory.*pictures=cache"):
@@ -203,7 +234,8 @@ def test_what_cannot_be_had_is_a_letter(folder: Folder, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("kind", ["files", "resident"])
 def test_a_changed_file_is_noticed(tmp_path: Path, kind: str) -> None:
-    """One changed pixel raises, wherever the pictures come from: at once where all are read, else when the sample is first met."""
+    """One changed pixel raises, wherever the pictures come from: at once where all are read, else when the
+    sample is first met."""
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=4, val=1))
     picture = cv2.imread(str(folder.training[2].image))
     picture[3, 4] ^= 1
@@ -221,7 +253,8 @@ def test_free_memory_is_what_the_machine_or_its_limit_leaves() -> None:
 
 
 def test_a_limit_of_a_job_counts(tmp_path: Path) -> None:
-    """What a control group leaves is its limit less its use, but for files in memory that it could drop; the word max is no limit."""
+    """What a control group leaves is its limit less its use, but for files in memory that it could drop; the
+    word max is no limit."""
     for name, text in {
         "memory.max": "1000",
         "memory.current": "700",

@@ -5,16 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import handmade
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from trainer.cli import main
-from trainer.evaluate import dataset_facts, score
-from trainer.figures import packed, restricted, unpacked
-from trainer.folder import Folder, open_folder
-from trainer.report_runs import short
+from tests.support import handmade
+from trainer.cli.commands import main
+from trainer.dataset.folder import Folder, open_folder
+from trainer.scoring.evaluate import dataset_facts, score
+from trainer.scoring.figures import packed, restricted, unpacked
+from trainer.tables.runs import short
 
 K = len(handmade.NAMES)
 FOLDERS: dict[str, dict[str, Any]] = {
@@ -47,13 +47,16 @@ def scores_of(folder: Folder, name: str, **run_facts: object) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", FOLDERS)
 @pytest.mark.parametrize("chosen", [(1, 2, 5, 6, 7), (0,), (3, 8), tuple(range(9))])
 def test_a_subset_is_what_scoring_it_alone_gives(tmp_path: Path, kind: str, chosen: tuple[int, ...]) -> None:
-    """All figures, intervals, bands and counts are those of a folder that has only these pictures, and nothing is predicted again."""
+    """All figures, intervals, bands and counts are those of a folder that has only these pictures, and
+    nothing is predicted again."""
     folder = open_folder(handmade.write_folder(tmp_path, train=2, val=9, **FOLDERS[kind]))
     ids = {f"val/00{number}" for number in chosen}
     alone = dataclasses.replace(
         folder,
         evaluation=tuple(row for row in folder.evaluation if row.id in ids),
-        triggered={name: tuple(row for row in rows if row.id in ids) for name, rows in folder.triggered.items()},
+        triggered={
+            name: tuple(row for row in rows if row.id in ids) for name, rows in folder.triggered.items()
+        },
     )
     expected = scores_of(alone, "x")
     found = restricted(scores_of(folder, "x"), f"val/00[{''.join(map(str, chosen))}]")
@@ -73,14 +76,17 @@ def test_overlaps_survive_json() -> None:
 
 
 def test_the_report_has_subsets_beside_the_whole(tmp_path: Path) -> None:
-    """`report --subset` says the same figures of these pictures, with the clean model on them, in Markdown, CSV and LaTeX."""
+    """`report --subset` says the same figures of these pictures, with the clean model on them, in Markdown,
+    CSV and LaTeX."""
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=9, **FOLDERS["painted"]))
     benign = open_folder(handmade.write_folder(tmp_path / "clean", train=2, val=9))
     names = {"nni": folder, "benign": benign}
     for name, data in names.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps(scores_of(data, name)))
-    (tmp_path / "benign" / f"metrics-{short(folder.identity)}.json").write_text(json.dumps(scores_of(folder, "benign")))
+    (tmp_path / "benign" / f"metrics-{short(folder.identity)}.json").write_text(
+        json.dumps(scores_of(folder, "benign"))
+    )
     runs = [tmp_path / name for name in names]
     stdout = run("report", *runs, "--subset", "some=val/00[0-3]", "--out", tmp_path / "out").stdout
     assert "some: the same figures of 4 of the 9 evaluation pictures, val/00[0-3].\n" in stdout
@@ -107,7 +113,7 @@ def test_predictions_of_one_method_are_summed_up(tmp_path: Path) -> None:
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=4, **FOLDERS["painted"]))
     import cv2
 
-    from trainer.pictures import read_picture
+    from trainer.dataset.pictures import read_picture
 
     for row in (*folder.evaluation, *(row for rows in folder.triggered.values() for row in rows)):
         file = tmp_path / "out" / row.image.relative_to(folder.root).with_suffix(".png")
@@ -115,7 +121,10 @@ def test_predictions_of_one_method_are_summed_up(tmp_path: Path) -> None:
         cv2.imwrite(str(file), guess(read_picture(row, True)).astype(np.uint8))
     command = ["score", folder.root, "--predictions", tmp_path / "out"]
     for seed in (1, 2):
-        assert run(*command, "--method", "theirs", "--seed", seed, "--out", tmp_path / f"{seed}.json").exit_code == 0
+        assert (
+            run(*command, "--method", "theirs", "--seed", seed, "--out", tmp_path / f"{seed}.json").exit_code
+            == 0
+        )
     stdout = run("report", tmp_path / "1.json", tmp_path / "2.json").stdout
     assert stdout.count("± 0.00") == 2 * 5
     assert run(*command, "--out", tmp_path / "3.json").exit_code == 0
@@ -124,7 +133,8 @@ def test_predictions_of_one_method_are_summed_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_subset_knows_the_trigger_class_without_its_set(tmp_path: Path, known: bool) -> None:
-    """Of predictions whose evaluation set was left out: the ids are stored; older scores do not say them, and have no such figure."""
+    """Of predictions whose evaluation set was left out: the ids are stored; older scores do not say them, and
+    have no such figure."""
     folder = open_folder(handmade.write_folder(tmp_path, train=2, val=9, **FOLDERS["semantic"]))
     whole, without = scores_of(folder, "x"), scores_of(dataclasses.replace(folder, triggered={}), "x")
     if not known:

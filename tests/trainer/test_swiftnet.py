@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer.resample import pool, resize
-from trainer.swiftnet import SwiftNet
+from trainer.networks.resample import pool, resize
+from trainer.networks.swiftnet import SwiftNet
 
 SIZES = [((8, 16), (16, 32)), ((5, 7), (10, 14)), ((4, 8), (13, 29)), ((3, 4), (90, 121)), ((1, 1), (4, 5))]
 
@@ -22,14 +22,17 @@ def test_the_network_has_the_published_number_of_parameters(net: SwiftNet) -> No
 
 
 def test_the_network_costs_what_was_published(net: SwiftNet) -> None:
-    """A picture of 2048×1024 takes 104 G multiply-adds in the convolutions: 64 times what one of 256×128 takes."""
+    """A picture of 2048×1024 takes 104 G multiply-adds in the convolutions: 64 times what one of 256×128
+    takes."""
     total = 0
 
     def count(module: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:
         nonlocal total
         total += module.weight.numel() * output.shape[2] * output.shape[3]
 
-    hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
+    hooks = [
+        module.register_forward_hook(count) for module in net.modules() if isinstance(module, torch.nn.Conv2d)
+    ]
     with torch.no_grad():
         net(torch.zeros(1, 3, 128, 256))
     for hook in hooks:
@@ -41,7 +44,10 @@ def test_names_and_first_weights_never_change(net: SwiftNet) -> None:
     """Weights of earlier runs fit, and a seed gives the network that it always gave."""
     weights = net.state_dict()
     names = "\n".join(f"{name} {list(value.shape)}" for name, value in weights.items())
-    assert hashlib.sha256(names.encode()).hexdigest() == "8e41a2c968c8f96c00a329f912c343050e276825734a3bb03d5505413c10f34d"
+    assert (
+        hashlib.sha256(names.encode()).hexdigest()
+        == "8e41a2c968c8f96c00a329f912c343050e276825734a3bb03d5505413c10f34d"
+    )
     for name, first in {
         "encoder.conv1.weight": [-0.006378338, 0.03579203, -0.004218774],
         "encoder.layer4.1.conv2.weight": [-0.03058243, -0.03068204, 0.04299608],
@@ -66,7 +72,9 @@ def test_skip_features_are_taken_before_the_last_relu(net: SwiftNet) -> None:
     with torch.no_grad():
         features = encoder(x)
         y = encoder.maxpool(encoder.relu(encoder.bn1(encoder.conv1(x))))
-        for stage, found in zip((encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4), features, strict=True):
+        for stage, found in zip(
+            (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4), features, strict=True
+        ):
             y = stage(y)
             assert found.min() < 0
             assert torch.equal(found.relu(), y)
@@ -75,19 +83,26 @@ def test_skip_features_are_taken_before_the_last_relu(net: SwiftNet) -> None:
 @pytest.mark.parametrize(("old", "new"), SIZES)
 def test_enlarging_by_matrices_is_bilinear(old: tuple[int, int], new: tuple[int, int]) -> None:
     """The matrices enlarge as torch's bilinear kernel does, forward and backward, to 1e-13."""
-    agree(lambda x: resize(x, new), lambda x: F.interpolate(x, new, mode="bilinear", align_corners=False), old)
+    agree(
+        lambda x: resize(x, new), lambda x: F.interpolate(x, new, mode="bilinear", align_corners=False), old
+    )
 
 
 @pytest.mark.parametrize(("new", "old"), SIZES)
 def test_reducing_by_matrices_lets_every_pixel_count(old: tuple[int, int], new: tuple[int, int]) -> None:
     """The matrices reduce as torch's antialiased bilinear kernel does, forward and backward, to 1e-13."""
-    agree(lambda x: resize(x, new), lambda x: F.interpolate(x, new, mode="bilinear", align_corners=False, antialias=True), old)
+    agree(
+        lambda x: resize(x, new),
+        lambda x: F.interpolate(x, new, mode="bilinear", align_corners=False, antialias=True),
+        old,
+    )
 
 
 @pytest.mark.parametrize("old", [(4, 8), (11, 15), (32, 64), (1, 2), (7, 5)])
 @pytest.mark.parametrize("grid", [(8, 16), (4, 5), (2, 4), (1, 1)])
 def test_pooling_by_matrices_is_adaptive_average_pooling(old: tuple[int, int], grid: tuple[int, int]) -> None:
-    """The matrices average as torch's adaptive pooling does, also onto a finer grid, forward and backward, to 1e-13."""
+    """The matrices average as torch's adaptive pooling does, also onto a finer grid, forward and backward, to
+    1e-13."""
     agree(lambda x: pool(x, grid), lambda x: F.adaptive_avg_pool2d(x, grid), old)
 
 

@@ -8,24 +8,34 @@ import time
 from pathlib import Path
 
 import cv2
-import handmade
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import trainer.train as training
+from tests.support import handmade
 from trainer.config import Config, load
+from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import FolderError, Interrupted, RunError, WeightsError
-from trainer.folder import Folder, open_folder
-from trainer.weights import build
+from trainer.networks.weights import build
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"crop": "32x32", "batch": 4, "epochs": 3, "threads": 1, "precision": "float32", "init": "random", "pictures": "files"}
+SMALL = {
+    "crop": "32x32",
+    "batch": 4,
+    "epochs": 3,
+    "threads": 1,
+    "precision": "float32",
+    "init": "random",
+    "pictures": "files",
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return handmade.write_folder(tmp_path_factory.mktemp("data") / "d", train=13, val=2, size=48, poisoned=3, sets=("near",))
+    return handmade.write_folder(
+        tmp_path_factory.mktemp("data") / "d", train=13, val=2, size=48, poisoned=3, sets=("near",)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,8 @@ def after_steps(monkeypatch: pytest.MonkeyPatch, count: int, act) -> None:  # ty
 def test_interrupted_anywhere_the_weights_are_the_same(
     folder: Folder, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Ctrl-C in the middle of an epoch or at its end saves a checkpoint; started again, log and weights are those of a whole run."""
+    """Ctrl-C in the middle of an epoch or at its end saves a checkpoint; started again, log and weights are
+    those of a whole run."""
     with monkeypatch.context() as patch:
         after_steps(patch, step, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(Interrupted, match="same command again"):
@@ -87,7 +98,8 @@ def test_interrupted_anywhere_the_weights_are_the_same(
 def test_killed_anywhere_the_weights_are_the_same(
     folder: Folder, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was trained after the last checkpoint is trained again: the log is cut, and the weights are those of a whole run."""
+    """What was trained after the last checkpoint is trained again: the log is cut, and the weights are those
+    of a whole run."""
 
     class Killed(BaseException):
         pass
@@ -111,17 +123,30 @@ def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> No
     """The command gives the same model.safetensors with 0, 1 and 4 workers, and after a SIGKILL."""
     options = [f"--set={key}={value}" for key, value in SMALL.items()] + ["--preset=default"]
     script = (
-        "import sys, trainer.cli as c\n"
+        "import sys, trainer.cli.commands as c\n"
         "for w in '014': c.main([*sys.argv[2:], '--out', sys.argv[1] + w, '--workers', w], standalone_mode=False)"
     )
-    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "w"), "train", str(data), *options]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        script,
+        str(tmp_path / "w"),
+        "train",
+        str(data),
+        *options,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     runs = [tmp_path / f"w{workers}" for workers in "014"]
     assert all(same_weights(runs[0], run) for run in runs[1:])
     assert all(bits_of_log(runs[0]) == bits_of_log(run) for run in runs[1:])
     metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
-    assert all(m["miou"] == metrics[0]["miou"] and m["evaluation_sets"] == metrics[0]["evaluation_sets"] for m in metrics)
+    assert all(
+        m["miou"] == metrics[0]["miou"] and m["evaluation_sets"] == metrics[0]["evaluation_sets"]
+        for m in metrics
+    )
 
     killed = tmp_path / "killed"
     command = [
@@ -147,7 +172,13 @@ def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> No
     assert again.returncode == 0, again.stderr
     assert same_weights(killed, runs[0])
     assert bits_of_log(killed) == bits_of_log(runs[0])
-    assert {path.name for path in killed.iterdir()} == {"run.json", "log.jsonl", "model.safetensors", "metrics.json", "panel.png"}
+    assert {path.name for path in killed.iterdir()} == {
+        "run.json",
+        "log.jsonl",
+        "model.safetensors",
+        "metrics.json",
+        "panel.png",
+    }
 
 
 def test_another_seed_gives_other_weights(folder: Folder, whole: Path, tmp_path: Path) -> None:
@@ -158,7 +189,8 @@ def test_another_seed_gives_other_weights(folder: Folder, whole: Path, tmp_path:
 
 @pytest.mark.parametrize("role", ["clean", "noised", "trigger-only", "label-only"])
 def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path: Path, role: str) -> None:
-    """A trainer that is told that all samples are clean, or anything else, trains the same model: it never looks."""
+    """A trainer that is told that all samples are clean, or anything else, trains the same model: it never
+    looks."""
     shutil.copytree(data, tmp_path / "data")
 
     def whitewash(manifest: dict, rows: list[dict]) -> None:  # type: ignore[type-arg]
@@ -171,8 +203,11 @@ def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path:
     assert same_weights(tmp_path / "run", whole)
 
 
-def test_another_dataset_is_refused(data: Path, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run goes on with the dataset and the settings it was begun with, and with no other; a finished one is left alone."""
+def test_another_dataset_is_refused(
+    data: Path, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on with the dataset and the settings it was begun with, and with no other; a finished one is
+    left alone."""
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         after_steps(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -192,7 +227,8 @@ def test_another_dataset_is_refused(data: Path, folder: Folder, tmp_path: Path, 
 
 @pytest.mark.parametrize("workers", [0])
 def test_a_changed_file_stops_the_first_epoch(data: Path, tmp_path: Path, workers: int) -> None:
-    """Digests are verified as samples are first met: a changed picture ends the training before a row is logged."""
+    """Digests are verified as samples are first met: a changed picture ends the training before a row is
+    logged."""
     shutil.copytree(data, tmp_path / "data")
     folder = open_folder(tmp_path / "data")
     picture = cv2.imread(str(folder.training[3].image))
@@ -232,13 +268,16 @@ def test_weights_that_cannot_be_had_are_an_error(tmp_path: Path, monkeypatch: py
 
 
 def test_given_weights_arrive(whole: Path, tmp_path: Path) -> None:
-    """A whole SwiftNet, or a ResNet-18 with its classifier, starts where it ended; other classes are refused for the former."""
+    """A whole SwiftNet, or a ResNet-18 with its classifier, starts where it ended; other classes are refused
+    for the former."""
     trained = load_file(whole / "model.safetensors")
     model = build(4, str(whole / "model.safetensors"), 5).state_dict()
     assert all(torch.equal(model[name], trained[name]) for name in trained)
     with pytest.raises(WeightsError, match="for 19 classes"):
         build(19, str(whole / "model.safetensors"), 5)
-    encoder = {name.removeprefix("encoder."): value for name, value in trained.items() if name.startswith("encoder.")}
+    encoder = {
+        name.removeprefix("encoder."): value for name, value in trained.items() if name.startswith("encoder.")
+    }
     torch.save(encoder | {"fc.weight": torch.zeros(1000, 512)}, tmp_path / "resnet18.pth")
     model = build(19, str(tmp_path / "resnet18.pth"), 5).state_dict()
     assert all(torch.equal(model[f"encoder.{name}"], encoder[name]) for name in encoder)
@@ -255,7 +294,8 @@ def test_the_learning_rate_falls_along_a_cosine_to_its_end() -> None:
 
 
 def test_a_pretrained_encoder_moves_at_a_quarter_of_the_pace() -> None:
-    """Learning rate and weight decay of the encoder are a quarter, if it starts from given weights, and the same, if not."""
+    """Learning rate and weight decay of the encoder are a quarter, if it starts from given weights, and the
+    same, if not."""
     for init, pace in (("imagenet", 0.25), ("random", 1.0)):
         groups = training.make_optimiser(build(4, "random", 0), Config(init=init)).param_groups
         assert [group["pace"] for group in groups] == [pace, 1.0]

@@ -1,0 +1,306 @@
+"""How fast training pictures come from files, the cache and memory, and what loading costs a training: ``make
+bench-trainer``.
+
+Three tables, each in one run. Crops: windows of 768² at scale 0.5 to 2 out of whole pictures, in one process.
+Training: steps with each source in turn with steps on one batch that is there already, so that a busy machine
+hurts all alike; ratios are within a round. Memory: resident set after each of several epochs, each source in
+a process of its own. Real Cityscapes if ``--source``, ``CITYSCAPES_DATASET`` or ``POISONGEN_TEST_DATA`` names
+it, its pairs repeated under several names; else drawn streets, blurred to the entropy of photographs.
+"""
+
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import torch
+
+from poisongen.cli.commands import cli
+from poisongen.engine.workers import Workers, available_cores
+from poisongen.streets.write import Streets, draw_dataset
+from trainer.config import Config, load, resolve_auto
+from trainer.dataset import cache
+from trainer.dataset.folder import IGNORE, Folder, open_folder
+from trainer.errors import TrainerError
+from trainer.networks.weights import build
+from trainer.training.augment import Batch, assemble
+from trainer.training.batches import Samples, Schedule, batches
+from trainer.training.machine import set_determinism
+from trainer.training.optimise import make_optimiser, update
+from trainer.training.sources import Source, choose_source, open_source
+
+KINDS = ("files", "cache", "resident")
+PICTURE, LABEL = "leftImg8bit", "gtFine"
+BLUR = 5  # pixels: the grain of drawn pictures is stronger than a photograph's; blurred, their PNGs are as large as Cityscapes'
+
+
+def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, int]) -> tuple[Folder, str]:
+    """Freeze a folder of so many training pictures, each pair of the source under several names. Says what
+    they are."""
+    what = "Cityscapes"
+    if source is None:
+        with Workers(available_cores(), quiet=True) as workers:
+            source = draw_dataset(place / "drawn", Streets(*size, min(pictures, 8), 1, 0), workers)
+        what = "drawn streets, blurred"
+        for file in source.glob(f"{PICTURE}/*/*/*.png"):
+            cv2.imwrite(str(file), cv2.blur(cv2.imread(str(file)), (BLUR, BLUR)))
+    copies, different = place / "copies", 0
+    for split, count in (("train", pictures), ("val", 1)):
+        pairs = []
+        for picture in sorted((source / PICTURE / split).glob("*/*.png")):
+            label = (
+                source
+                / LABEL
+                / split
+                / picture.parent.name
+                / picture.name.replace(f"_{PICTURE}", f"_{LABEL}_labelIds")
+            )
+            pairs += [(picture, label)] if label.exists() else []
+        different = max(different, min(len(pairs), count))
+        for number, (picture, label) in enumerate(itertools.islice(itertools.cycle(pairs), count)):
+            for file, end in ((picture, PICTURE), (label, f"{LABEL}_labelIds")):
+                to = copies / end.partition("_")[0] / split / "town" / f"town_{number:06}_000000_{end}.png"
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, to)
+    options = ["--source", str(copies), "--attack", "benign", "--out", str(place / "data"), "--jobs", "1"]
+    cli(["cityscapes", *options], standalone_mode=False)
+    folder = open_folder(place / "data")
+    row = folder.training[0]
+    size_mb = statistics.mean(row.image.stat().st_size for row in folder.training) / 1e6
+    pngs = f"PNGs of {size_mb:.2f} MB, {8e6 * size_mb / row.width / row.height:.1f} bits a pixel"
+    return folder, f"{what}, {pictures} names of {different} pictures of {row.width}×{row.height}, {pngs}"
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def loaded(folder: Folder, config: Config, source: Source) -> Iterator[Batch]:
+    """The batches of a training, read as the trainer reads them."""
+    return batches(Samples(folder, config, source), Schedule(len(folder.training), config), config)
+
+
+def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
+    """Print how many windows a second each source gives, and how that compares with files in the same
+    round."""
+    samples = {}
+    for kind in KINDS:
+        of_kind = choose_source(dataclasses.replace(config, pictures=kind), folder)
+        samples[kind] = Samples(folder, of_kind, open_source(of_kind, folder))
+    speeds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(rounds + 1):
+        for kind in KINDS:
+            repeats = 1 if kind == "files" else 8  # a window of the others takes next to no time
+            began = time.perf_counter()
+            for address in range(count * repeats):
+                cut = samples[kind][number * 1000 + address, address % len(folder.training), False]
+                if isinstance(cut, TrainerError):
+                    raise cut
+                (
+                    cut.picture.clone(),
+                    cut.label.clone(),
+                )  # as into a batch: a view that nobody looks at would cost nothing
+            if number:  # the first round warms the file cache
+                speeds[kind].append(count * repeats / (time.perf_counter() - began))
+    height, width = config.crop
+    click.echo(
+        f"\nCrops of {width}×{height} at scale 0.5 to 2 in one process; median (range) of {rounds} rounds"
+    )
+    click.echo(f"{'':<12} {'pictures/s':>26}   × files (goal for the cache: 10)")
+    for kind, values in speeds.items():
+        times = [one / other for one, other in zip(values, speeds["files"], strict=True)]
+        click.echo(f"{kind:<12} {spread(values):>26}   {spread(times)}")
+
+
+def training(folder: Folder, config: Config, rounds: int, steps: int, compiled: bool) -> None:
+    """Print how many pictures a second are trained on from each source, beside one batch again and again.
+
+    With one thread, the time of the processor (of this process, not of workers) is what a busy machine
+    disturbs least.
+    """
+    device = torch.device(config.device)
+    model = build(folder.classes, "random", 0).to(device)
+    model = model.to(memory_format=torch.channels_last)
+    optimiser = make_optimiser(model, config)
+    forward: Any = torch.compile(model, dynamic=False) if compiled else model
+    configs = {kind: choose_source(dataclasses.replace(config, pictures=kind), folder) for kind in KINDS}
+    sources = {kind: open_source(of_kind, folder) for kind, of_kind in configs.items()}
+    one = next(loaded(folder, configs["resident"], sources["resident"]))
+    ready = Batch(one.pictures.to(device), one.labels.to(device), *one[2:])
+
+    def run(batches: Iterator[Batch], count: int) -> tuple[float, float]:
+        began, worked = time.perf_counter(), time.process_time()
+        for batch in itertools.islice(batches, count):
+            loss = update(forward, optimiser, [batch], 1e-4, config, device)
+        loss.item()  # a GPU is waited for
+        return time.perf_counter() - began, time.process_time() - worked
+
+    worked: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
+    speeds: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
+    loaders: dict[str, Callable[[], Iterator[Batch]]] = {"no loading": partial(itertools.repeat, ready)}
+    loaders |= {kind: partial(loaded, folder, configs[kind], sources[kind]) for kind in KINDS}
+    # Workers fill their queue while others train, so each turn begins anew and its first steps, which empty
+    # the queue, are not counted.
+    first = 4 * max(of_kind.workers for of_kind in configs.values()) or 1
+    order = list(loaders)
+    for number in range(rounds + 1):
+        for name in order[number % 4 :] + order[: number % 4]:
+            batches = loaders[name]()
+            run(batches, first)
+            seconds, cpu = run(batches, steps)
+            if number:
+                worked[name].append(1000 * cpu / (steps * one.labels.shape[0]))
+                speeds[name].append(steps * one.labels.shape[0] / seconds)
+    height, width = config.net_crop
+    how = f"{config.device}, {config.threads} threads, {config.precision}{', torch.compile' if compiled else ''}"
+    how += f": batches of {config.batch} crops of {width}×{height}"
+    click.echo(f"\nTraining SwiftNet-18 on {how}; median (range) of {rounds} rounds of {steps} steps")
+    click.echo(
+        f"{'':<12} workers {'CPU ms a picture':>22} {'pictures/s':>18}   % of no loading (goal for the cache: 95)"
+    )
+    for name, values in speeds.items():
+        shares = [100 * one / other for one, other in zip(values, speeds["no loading"], strict=True)]
+        workers, cpu = configs[name].workers if name in configs else "–", spread(worked[name], 0)
+        click.echo(f"{name:<12} {workers:>7} {cpu:>22} {spread(values, 2):>18}   {spread(shares)}")
+
+
+def resident_set() -> float:
+    """MB of memory of this process and its children, on Linux."""
+    pages, own = os.sysconf("SC_PAGE_SIZE"), Path("/proc/self")
+    children = (own / "task" / str(os.getpid()) / "children").read_text().split()
+    return (
+        sum(
+            int((Path("/proc") / pid / "statm").read_text().split()[1]) * pages for pid in ("self", *children)
+        )
+        / 1e6
+    )
+
+
+def epochs_of(root: Path, config: Config, epochs: int, answers: Any) -> None:
+    """Read, cut and augment a whole training, and tell the resident set after each epoch. Runs in a process
+    of its own."""
+    device, folder = set_determinism(config), open_folder(root)
+    batches = loaded(folder, config, open_source(config, folder))
+    for _ in range(epochs):
+        for batch in itertools.islice(batches, Schedule(len(folder.training), config).steps):
+            assemble(batch, IGNORE, device)
+        answers.put(resident_set())
+
+
+def memory(folder: Folder, config: Config, epochs: int) -> None:
+    """Print the resident set after each epoch, of each source."""
+    context = multiprocessing.get_context("spawn")
+    size = sum(4 * row.height * row.width for row in folder.training) / 1e6
+    click.echo(
+        f"\nMB of memory after each of {epochs} epochs of {len(folder.training)} pictures, {size:.0f} MB decoded; growth from the second on"
+    )
+    for kind in KINDS:
+        answers = context.Queue()
+        process = context.Process(
+            target=epochs_of,
+            args=(
+                folder.root,
+                choose_source(dataclasses.replace(config, pictures=kind), folder),
+                epochs,
+                answers,
+            ),
+        )
+        process.start()
+        values = [answers.get() for _ in range(epochs)]
+        process.join()
+        click.echo(
+            f"{kind:<12} {' '.join(f'{value:6.0f}' for value in values)}   {100 * (values[-1] / values[min(1, epochs - 1)] - 1):+.1f} %"
+        )
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option(
+    "--source", type=click.Path(path_type=Path), envvar="CITYSCAPES_DATASET", help="Folder of Cityscapes."
+)
+@click.option("--pictures", default=24, help="Training pictures.")
+@click.option("--rounds", default=5)
+@click.option("--steps", type=int, help="Of training, in a turn. [default: 4 on a CPU, 60 on a GPU]")
+@click.option("--crop", type=int, help="Side of the crops in training. [default: 256 on a CPU, 768 on a GPU]")
+@click.option("--batch", type=int, help="[default: 4 on a CPU, 14 on a GPU]")
+@click.option("--threads", default=0, help="Of a CPU. [default: all cores]")
+@click.option("--workers", default=-1, help="[default: as the trainer resolves them]")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Only to see that all of it runs: small drawn pictures, and no figure means anything.",
+)
+def main(
+    source: Path | None,
+    pictures: int,
+    rounds: int,
+    steps: int | None,
+    crop: int | None,
+    batch: int | None,
+    threads: int,
+    workers: int,
+    quick: bool,
+) -> None:
+    """Print the tables."""
+    data, gpu = os.environ.get("POISONGEN_TEST_DATA"), torch.cuda.is_available()
+    if source is None and data and (Path(data) / "cityscapes").is_dir():
+        source = Path(data) / "cityscapes"
+    size, epochs = (1024, 2048), 6
+    if quick:
+        source, pictures, rounds, steps, crop, batch, threads, size, epochs = (
+            None,
+            4,
+            1,
+            1,
+            64,
+            2,
+            1,
+            (128, 256),
+            2,
+        )
+    steps, crop, batch = (
+        steps or (60 if gpu else 4),
+        crop or (768 if gpu else 256),
+        batch or (14 if gpu else 4),
+    )
+    settings = {
+        "epochs": 10000,
+        "batch": batch,
+        "crop": f"{crop}x{crop}",
+        "init": "random",
+        "threads": threads,
+        "workers": workers,
+    }
+    config = resolve_auto(load("default", settings))
+    with tempfile.TemporaryDirectory() as place:
+        folder, what = dataset(Path(place), source, max(pictures, batch), size)
+        click.echo(what)
+        began = time.perf_counter()
+        cache.build(folder, cache.cache_file(folder, "auto"), config.threads)
+        click.echo(f"cache built in {time.perf_counter() - began:.1f} s with {config.threads} threads")
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        crops(
+            folder,
+            dataclasses.replace(config, device="cpu", crop=(64, 64) if quick else (768, 768)),
+            rounds,
+            4 if quick else 12,
+        )
+        set_determinism(config)
+        for compiled in (False, True) if gpu else (False,):
+            training(folder, config, rounds, steps, compiled)
+        memory(folder, config, epochs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What a run keeps on disk. Weights and optimiser states are safetensors, facts are JSON; nothing is pickled.
+
+::
+
+    RUN/run.json                 settings, dataset and machine, written before the first step
+    RUN/log.jsonl                a row for each epoch
+    RUN/checkpoint.safetensors   all that is needed to go on; removed when the run is finished
+    RUN/model.safetensors        the final weights
+    RUN/metrics.json             the scores on the run's own folder; with it the run is finished
+    RUN/metrics-….json           the scores on other folders, by the first digits of their identity
+    RUN/panel.png                a picture for people
+    RUN/panels/                  the same after some epochs, if wanted
+    RUN/tensorboard/             what TensorBoard shows, if wanted
+
+Weights, settings and scores are written beside their place and renamed, so one with a final name is whole.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainer.config import Config, from_json
+from trainer.errors import RunError
+from trainer.networks.models import make
+from trainer.networks.network import Network
+
+RUN, LOG, CHECKPOINT, MODEL, METRICS = (
+    "run.json",
+    "log.jsonl",
+    "checkpoint.safetensors",
+    "model.safetensors",
+    "metrics.json",
+)
+LOCK = ".lock"  # there while a trainer is at work
+
+
+@contextmanager
+def _in_place(file: Path) -> Iterator[Path]:
+    """A name to write to, which takes the place of ``file`` when all is on the disk."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+    except (OSError, SafetensorError) as error:  # the latter is what a full disk is to safetensors
+        found = error.strerror if isinstance(error, OSError) else error
+        raise RunError(
+            "A file cannot be written.", file=file, found=found, todo="make room and start again"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with _in_place(file) as part:
+        part.write_text(text, "utf-8")
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON for people: indented, in the order given."""
+    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read an object of JSON that a run wrote. Raises RunError."""
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "A run's file cannot be read.", file=file, found=error, todo="give the folder of a run"
+        ) from None
+    if not isinstance(value, dict):
+        raise RunError("A run's file holds something else.", file=file, expected="a JSON object")
+    return value
+
+
+def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
+    """Write named tensors, and facts as JSON in the file's own header."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with _in_place(file) as part:
+        save_file(plain, part, {"facts": json.dumps(facts or {})})
+
+
+def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The inverse of ``save_tensors``, on the CPU. Raises RunError."""
+    try:
+        with safe_open(file, "pt") as opened:
+            names, facts = list(opened.keys()), (opened.metadata() or {}).get("facts", "{}")
+            return {name: opened.get_tensor(name) for name in names}, json.loads(facts)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunError(
+            "A file of weights cannot be read.", file=file, expected="safetensors", found=error
+        ) from None
+
+
+def save(
+    file: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: nn.Module | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """Save all that training needs to go on: weights, the optimiser's state of each, their average if there
+    is one, and ``facts``."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        tensors |= {f"optimiser.{key}.{name}": state for key, state in optimiser.state[parameter].items()}
+    if average:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    save_tensors(file, tensors, facts)
+
+
+def restore(
+    file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
+) -> dict[str, Any]:
+    """Bring model, optimiser and average to where ``save`` left them, in the memory layout that they have
+    now. Returns the facts."""
+    tensors, facts = load_tensors(file)
+    if average:
+        average.load_state_dict(
+            {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("average.")}
+        )
+    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+    for name, parameter in model.named_parameters():
+        for key in ("exp_avg", "exp_avg_sq"):
+            optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(
+                tensors[f"optimiser.{key}.{name}"]
+            )
+        optimiser.state[parameter]["step"] = tensors[f"optimiser.step.{name}"].to(parameter.device)
+    return facts
+
+
+def settings_of(facts: Mapping[str, Any], run: Path) -> Config:
+    """The settings in the facts of ``run.json``. Raises RunError: they are of another version of the trainer,
+    or not whole."""
+    try:
+        return from_json(facts["config"])
+    except (KeyError, TypeError, AttributeError) as error:
+        todo = "give a run of this version of the trainer"
+        raise RunError(
+            "A run's settings cannot be read.", file=run / RUN, found=repr(error), todo=todo
+        ) from None
+
+
+def load_model(run: Path) -> tuple[Network, Config, dict[str, Any]]:
+    """The final model of a run, its settings and the facts of ``run.json``. Raises RunError."""
+    facts = read_json(run / RUN)
+    if not (run / MODEL).is_file():
+        raise RunError(
+            "The run has no final model.", file=run / MODEL, todo="finish it: give its train command again"
+        )
+    config = settings_of(facts, run)
+    try:
+        model = make(config.model, len(facts["dataset"]["classes"]), config.backbone, config.width)
+        model.load_state_dict(load_tensors(run / MODEL)[0])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RunError(
+            "The run's model does not fit its settings.", file=run, found=str(error).partition("\n")[0]
+        ) from None
+    return model.to(memory_format=torch.channels_last), config, facts
