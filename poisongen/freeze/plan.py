@@ -32,7 +32,7 @@ TRAINING = ""
 class Examined:
     """What planning must know of a sample.
 
-    ``spots``: for training ("") and each evaluation set, the placement (None: eligible, and nothing is
+    ``locations``: for training ("") and each evaluation set, the placement (None: eligible, and nothing is
     placed), or why there is none; a RecipeError if there can be none in any picture of this size.
     ``claimed_pixels``: what the relabel would change. ``art``: the digest of this sample's own trigger art.
     """
@@ -134,8 +134,8 @@ class Examiner:
         raw, data = self.reader.label(sample)
         require_same_size(picture, raw, self.reader, sample)
         examined = self.describe(sample, raw, digest_bytes(data))
-        locations = self._spots(examined, self.space.to_train(raw), picture.unpaintable)
-        return Examined(**{**vars(examined), "spots": locations, "art": self._own_art(sample, locations)})
+        locations = self._locations(examined, self.space.to_train(raw), picture.unpaintable)
+        return Examined(**{**vars(examined), "locations": locations, "art": self._own_art(sample, locations)})
 
     def describe(self, sample: Sample, raw: Pixels, label_bytes: str) -> Examined:
         """What the label map, uint8 raw ids (H, W), says of a sample. Raises SourceError for unknown ids."""
@@ -163,7 +163,7 @@ class Examiner:
         claims = poison.relabel.claims(self.space, poison.victim_classes, poison.target_class)
         return sum(int(counts[old]) for old, new in claims.items() if old != new)
 
-    def _spots(
+    def _locations(
         self, one: Examined, train: Pixels, unpaintable: str | None
     ) -> dict[str, Location | str | RecipeError | None]:
         """Every placement that this sample may get."""
