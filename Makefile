@@ -82,7 +82,7 @@ lint: setup ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict poisongen
-	$(BIN)/mypy trainer
+	$(BIN)/mypy trainer poisongen_trainer.py
 
 format: setup ## put the code into the project's style
 	$(BIN)/ruff check --fix .
