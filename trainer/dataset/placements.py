@@ -2,14 +2,15 @@
 sorted by."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trainer.dataset.folder import Folder, digest_bytes, read_bytes
 from trainer.errors import FolderError
 
-SETS_MARGIN = "39%"  # edge margin of the evaluation sets whose names end in -margin
+Placements = Mapping[tuple[str, str], "Placement"]
+"""(set, id) → where the trigger lies; the set is empty for training rows."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Placement:
     relabelled_pixels: int
 
 
-def read_placements(folder: Folder) -> dict[tuple[str, str], Placement]:
+def read_placements(folder: Folder) -> Placements:
     """(set, id) → place, of all rows that have one; the set is empty for training rows. Raises
     FolderError."""
     file = folder.root / "samples.jsonl"
@@ -62,38 +63,3 @@ def _place(row: dict[str, Any], where: str) -> Placement:
 
 def _count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
-
-
-def recipe(folder: Folder) -> dict[str, Any] | None:
-    """The manifest's own words on how the folder was made, apart from what differs between seeds of one
-    recipe; None without them.
-
-    Seeds are left out wherever they stand, and so is ``evaluation_sets``, which decides no training picture.
-    """
-    stated = json.loads(read_bytes(folder.root / "manifest.json")).get("recipe")
-    without: dict[str, Any] | None = _seedless(stated)
-    return without if isinstance(stated, dict) and len(stated) > 1 else None
-
-
-def margin_of(recipe: Mapping[str, Any] | None) -> str | None:
-    """The edge margin of a recipe's training pictures; None of one without, or where there is no recipe."""
-    value: Any = recipe
-    for key in ("poison", "placement", "edge_margin"):  # of another maker's recipe nothing is known
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, str) and value not in ("0px", "0%") else None
-
-
-def own_set_of(filled: Collection[str], attack: str, recipe: Mapping[str, Any] | None) -> str | None:
-    """Of evaluation sets that have a picture, the one that stands for an attack: the one of its name, else
-    the first.
-
-    Of a recipe with an edge margin, it is first of all the one with this margin.
-    """
-    wanted = [f"{attack}-margin"] if margin_of(recipe) == SETS_MARGIN else []
-    return next((name for name in (*wanted, attack) if name in filled), next(iter(filled), None))
-
-
-def _seedless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _seedless(part) for key, part in value.items() if key not in ("seed", "evaluation_sets")}
-    return [_seedless(part) for part in value] if isinstance(value, list) else value
