@@ -111,11 +111,11 @@ def panel(run: Path, data: Path | None, clean_run: Path | None, out: Path) -> No
     from trainer.scoring.panel import panel as draw_panel
     from trainer.scoring.panel import title
 
-    folder = open_folder(data or Path(run_folder.read_json(run / run_folder.RUN)["data"]))
+    folder = open_folder(data or Path(run_folder.read_run(run).data))
     config = resolve_auto(Config())
     model = trained_model(run, config)
     clean = trained_model(clean_run, config) if clean_run else None
-    names = list(folder.names)
+    names = folder.names
     if model.class_names != names or (clean and clean.class_names != names):
         expected = ", ".join(model.class_names)
         raise RunError("Run and folder have different classes.", file=run, expected=expected)

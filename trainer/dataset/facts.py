@@ -63,6 +63,11 @@ class DatasetFacts:
     min_trigger_pixels: Count | None = None
 
     @property
+    def short_identity(self) -> str:
+        """The first digits of the identity, for names of files and columns of tables."""
+        return self.identity.removeprefix("sha256:")[:12]
+
+    @property
     def poisoned_pictures(self) -> int:
         """Number of poisoned training pictures."""
         return self.training_roles.get("poisoned", 0)
