@@ -58,16 +58,16 @@ def report(
     from trainer.tables.panels import draw_panels
     from trainer.tables.plots import draw_plots
     from trainer.tables.runs import read_runs
-    from trainer.tables.text import report as report_of
-    from trainer.tables.text import write as write_report
+    from trainer.tables.text import Report, report_text, write_report
 
     for run in runs:
         require_finished(run)
     scored = read_runs(runs)
-    text = report_of(scored, intervals, with_details, named)
+    wanted = Report(scored, intervals, with_details, named)
+    text = report_text(wanted)
     if out:
         with writing(out):
-            write_report(scored, out, intervals, with_details, named)
+            write_report(wanted, out)
             draw_plots(scored, out)
     if out and panels:
         config = resolve_auto(Config())

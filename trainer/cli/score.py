@@ -113,9 +113,10 @@ def score(
     from trainer.scoring.evaluate import write_result
     from trainer.scoring.predictions import score_predictions
     from trainer.scoring.scores import scores_text
+    from trainer.tables.formats import markdown
+    from trainer.tables.legend import legend
     from trainer.tables.rows import body_of
-    from trainer.tables.runs import with_baseline
-    from trainer.tables.text import legend, markdown
+    from trainer.tables.runs import run_of
 
     folder = open_folder(data)
     result = score_predictions(folder, predictions, clean_predictions, with_bar, block, method, seed)
@@ -131,5 +132,5 @@ def score(
     if as_json:
         click.echo(scores_text(scores), nl=False)
         return
-    runs = [with_baseline(result, [])]
+    runs = [run_of(scores.run.name, scores, result.counts)]
     click.echo(f"{markdown(body_of(runs))}\n{legend(runs)}", nl=False)

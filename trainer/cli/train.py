@@ -43,8 +43,8 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
     from trainer.dataset.folder import open_folder
     from trainer.scoring.evaluate import score_run, without_progress, write_result
     from trainer.scoring.panel import panel, title
+    from trainer.tables.formats import markdown
     from trainer.tables.rows import rows
-    from trainer.tables.text import markdown
     from trainer.train import train as run_training
     from trainer.training.machine import run_lock
     from trainer.training.parallel import joined

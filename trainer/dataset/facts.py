@@ -143,11 +143,11 @@ def facts_of_recipe(
             identity  # the recipe does not name the pictures: no other dataset is known to be of this family
         )
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    own_set = _own_set(filled_sets, attack, settings.get("edge margin"))
+    own_set = own_set_of(filled_sets, attack, settings.get("edge margin"))
     return RecipeFacts(own_set, f"sha256:{digest}", settings)
 
 
-def _own_set(filled: Sequence[str], attack: str, margin: str | None) -> str | None:
+def own_set_of(filled: Sequence[str], attack: str, margin: str | None) -> str | None:
     """The set of the attack's name, else the first; with an edge margin that sets have, first of all that
     with it."""
     wanted = [f"{attack}-margin", attack] if margin == SETS_MARGIN else [attack]
