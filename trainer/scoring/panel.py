@@ -185,7 +185,8 @@ def success(folder: Folder, label: NDArray[np.uint8], predicted: NDArray[np.inte
     if folder.target is None or not victim.any():
         return ""
     names = measured(folder.names, folder.victims)
-    return f"{100 * (predicted[victim] == folder.target).mean():.0f} % of {names} → {folder.names[folder.target]}"
+    share = (predicted[victim] == folder.target).mean()
+    return f"{100 * share:.0f} % of {names} → {folder.names[folder.target]}"
 
 
 def colours(label: NDArray[np.integer], folder: Folder) -> NDArray[np.uint8]:
