@@ -81,7 +81,7 @@ freeze: setup ## write the frozen manifests anew, after a change of the format
 lint: setup ## check style, complexity and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict poisongen trainer
+	$(BIN)/mypy --strict poisongen trainer poisongen_trainer.py
 	$(BIN)/python -m tests.scripts.density --check
 
 format: setup ## put the code into the project's style
