@@ -80,7 +80,7 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
     first was killed, it may."""
     run = tmp_path / "deep" / "run"
-    script = "import sys, pathlib, trainer.training.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
+    script = "import sys, pathlib, trainer.training.machine as m\nwith m.run_lock(pathlib.Path(sys.argv[1])): print('in')"
     command = [sys.executable, "-W", "ignore", "-c", script, str(run)]
     with run_lock(run):
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -161,7 +161,7 @@ def test_the_average_is_what_a_run_keeps(
     """With ``ema``, the last score in the log is that of the model that is kept."""
     training.train(folder, tmp_path / "run", small(ema=0.7, validate_every=3))
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-    assert evaluate.score_run(tmp_path / "run", folder)["miou"] == pytest.approx(last["miou"])
+    assert evaluate.score_run(tmp_path / "run", folder).scores.miou.value == pytest.approx(last["miou"])
     training.train(folder, tmp_path / "without", small(validate_every=3))
     assert (
         json.loads((tmp_path / "without" / "log.jsonl").read_text().splitlines()[-1])["miou"] != last["miou"]
