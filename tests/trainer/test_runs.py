@@ -17,6 +17,7 @@ from trainer import train as training
 from trainer.config import Config, load
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import RunError, WeightsError
+from trainer.run_folder import read_run
 from trainer.scoring import evaluate
 from trainer.training import machine
 from trainer.training.machine import run_lock
@@ -133,10 +134,10 @@ def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_pat
     with pytest.raises(WeightsError):
         training.train(folder, tmp_path / "run", small(init=str(tmp_path / "none.safetensors")))
     training.train(folder, tmp_path / "run", small(epochs=1))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial_weights"] is None
+    assert read_run(tmp_path / "run").initial_weights is None
     file = tmp_path / "run" / "model.safetensors"
     training.train(folder, tmp_path / "next", small(epochs=1, init=str(file)))
-    recorded = json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"]
+    recorded = read_run(tmp_path / "next").initial_weights
     assert recorded == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
 
 
