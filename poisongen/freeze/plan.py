@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poisongen import names
 from poisongen.datasets.reading import Reader, require_same_size, written_image
 from poisongen.datasets.source import Sample, Source
 from poisongen.engine.workers import Workers
@@ -301,7 +302,7 @@ def make_plan(recipe: Recipe, source: Source, art: Art, workers: Workers) -> Pla
                 if evaluated
                 else f"there is no {source.evaluation_split}"
             )
-            warnings.append(f"triggered/{planned.name} is empty: {why}")
+            warnings.append(f"{names.set_folder(planned.name)} is empty: {why}")
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
     rows = [Row.model_construct(**planned_row(entry, recipe)) for entry in ordered]
     counts = count(rows, recipe, source.train_split, source.evaluation_split)
@@ -338,7 +339,7 @@ def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
     """All of an entry's row that is known before a pixel is touched: everything but digests of what will be
     written."""
     sample, known = entry.examined.sample, entry.examined
-    prefix = f"triggered/{entry.set}/" if entry.set else ""
+    prefix = names.prefix(entry.set)
     new_picture = bool(recipe.scale or (entry.shows_trigger and entry.location))
     randomised = known.randomised_pixels if entry.set is None and entry.role != "clean" else 0
     new_label = bool(recipe.scale or entry.relabelled or randomised)

@@ -9,10 +9,12 @@ from poisongen.datasets.reading import Reader
 from poisongen.disk import read_file
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
-from poisongen.format.counts import contradictions
-from poisongen.format.manifest import MANIFEST, Labels, Manifest, Row, read
+from poisongen.format.consistency import contradictions
+from poisongen.format.manifest import Labels, Manifest, Row
+from poisongen.format.read import read
 from poisongen.freeze.plan import Entry, Examiner, Plan, not_eligible, planned_row
 from poisongen.imaging.pixels import digest_bytes
+from poisongen.names import MANIFEST
 from poisongen.triggers import Art
 
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from poisongen.datasets.cityscapes import DRAWN_MARKER, LABEL, PICTURE
+from poisongen.disk import write_atomic
 from poisongen.engine.workers import Workers
-from poisongen.freeze import partial_folder as folder
+from poisongen.freeze.partial_folder import PartialFolder
 from poisongen.imaging.pixels import encode_png
 from poisongen.streets.scene import draw_scene
 
@@ -59,15 +60,15 @@ class SceneWriter:
         """Returns the stem."""
         streets = self.streets
         image, label_ids = draw_scene(streets.seed, scene.number, streets.height, streets.width)
-        folder.write_atomic(self.out / picture_path(scene.stem), encode_png(image))
-        folder.write_atomic(self.out / label_path(scene.stem), encode_png(label_ids))
+        write_atomic(self.out / picture_path(scene.stem), encode_png(image))
+        write_atomic(self.out / label_path(scene.stem), encode_png(label_ids))
         return scene.stem
 
 
 def draw_dataset(out: Path, streets: Streets, workers: Workers, *, restart: bool = False) -> Path:
     """Draw a whole dataset into ``out``; returns the folder. Raises OutputError if ``out`` cannot be used."""
     scenes = scenes_of(streets)
-    with folder.PartialFolder(out, restart=restart) as place:
+    with PartialFolder(out, restart=restart) as place:
         done = {entry["stem"] for entry in place.bind({"draw": asdict(streets)})}
         missing = [scene for scene in scenes if scene.stem not in done]
         with place.journal() as journal:
@@ -76,7 +77,7 @@ def draw_dataset(out: Path, streets: Streets, workers: Workers, *, restart: bool
                 done.add(stem)
         marker = {"drawn_by": "poisongen draw", **asdict(streets)}
         marker_text = json.dumps(marker, indent=1) + "\n"
-        folder.write_atomic(place.path / DRAWN_MARKER, marker_text.encode())
+        write_atomic(place.path / DRAWN_MARKER, marker_text.encode())
         pictures = {picture_path(stem) for stem in done}
         labels = {label_path(stem) for stem in done}
         place.seal(pictures | labels | {DRAWN_MARKER})
