@@ -16,6 +16,7 @@ from poisongen.freeze import partial_folder as folder
 from poisongen.freeze.apply import sums_text
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.pixels import (
+    Box,
     Pixels,
     decode_art,
     decode_label,
@@ -23,7 +24,6 @@ from poisongen.imaging.pixels import (
     digest_bytes,
     digest_pixels,
 )
-from poisongen.placement import Box
 
 DERIVED = frozenset({"gallery.png", "report.html"})
 """Pictures for people that may be added to a finished folder."""
