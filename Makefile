@@ -78,24 +78,27 @@ schema: setup ## write the JSON Schemas of the dataset format
 freeze: setup ## write the frozen manifests anew, after a change of the format
 	$(BIN)/python -m tests.scripts.compat --write $(BIN)/python
 
-lint: setup ## check style and types
+lint: setup ## check style, complexity and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict poisongen
-	$(BIN)/mypy trainer
+	$(BIN)/mypy --strict poisongen trainer poisongen_trainer.py
+	$(BIN)/python -m tests.scripts.density --check
 
 format: setup ## put the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: setup ## time a poisoned picture beside the bare codec work
-	$(BIN)/python -m tests.scripts.bench
+	$(BIN)/python -m tests.scripts.bench $(SCRIPT_ARGS)
 
 determinism: setup ## train four times, once killed and once interrupted, and compare all bits
-	$(BIN)/python -m tests.scripts.determinism
+	$(BIN)/python -m tests.scripts.determinism $(SCRIPT_ARGS)
 
 bench-trainer: setup ## time training pictures from files, cache and memory
-	$(BIN)/python -m tests.scripts.bench_trainer
+	$(BIN)/python -m tests.scripts.bench_trainer $(SCRIPT_ARGS)
+
+density: setup ## print how dense the code is, and the densest functions
+	$(BIN)/python -m tests.scripts.density
 
 train: setup ## train SwiftNet on DATA (default data), into RUN
 	$(BIN)/python -m trainer train $(DATA) --out $(RUN) $(TRAIN_ARGS)

@@ -5,3 +5,5 @@ The folder's format is ``manifests/FORMAT.md``; nothing else is shared with the 
 """
 
 __version__ = "0.1.0"
+DISTRIBUTION = "poisongen"
+"""Whose trainer this is: the command poisongen-trainer looks for this line before it imports the package."""

@@ -12,7 +12,6 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +20,7 @@ from trainer.errors import SettingError
 from trainer.networks.losses import LOSSES
 from trainer.networks.models import MODELS, WIDTHS
 from trainer.networks.weights import only_width_1
-
-PRESETS = Path(__file__).parent / "presets"
+from trainer.presets import presets, settings_of_preset
 
 
 @dataclass(frozen=True)
@@ -166,11 +164,6 @@ RANGES: dict[str, Range] = {
 """What a setting may be, in words and as a check of a value of its type."""
 
 
-def presets() -> list[str]:
-    """Names of the presets."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
-
-
 def load(preset: str, changes: Mapping[str, Any]) -> Config:
     """The defaults, then the preset, then ``changes`` (values of a setting's type, or their text as on the
     command line).
@@ -180,7 +173,7 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
     if preset not in presets():
         todo = _did_you_mean(preset, presets())
         raise SettingError(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo)
-    config, own = Config(preset=preset), tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
+    config, own = Config(preset=preset), settings_of_preset(preset)
     for settings, origin in ((own, f"preset {preset}"), (changes, None)):
         for key, value in settings.items():
             config = _changed(config, key, value, origin)

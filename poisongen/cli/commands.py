@@ -28,12 +28,13 @@ from poisongen.cli.options import (
 from poisongen.cli.output import Reporter, plan_values, what_and_counts
 from poisongen.cli.recipe_file import options_of, read_recipe
 from poisongen.datasets import LAYOUTS, Layout
+from poisongen.disk import LinkMode, check_apart
 from poisongen.engine.workers import Workers
 from poisongen.errors import PoisongenError
 from poisongen.format.manifest import refuse_poisoned
 from poisongen.freeze import apply, summary
 from poisongen.freeze import plan_from_manifest as rebuild
-from poisongen.freeze.partial_folder import LinkMode, check_apart, check_out
+from poisongen.freeze.partial_folder import check_out
 from poisongen.freeze.plan import make_plan
 from poisongen.freeze.verify import verify as verify_folder
 from poisongen.streets import write as draw

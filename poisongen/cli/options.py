@@ -15,11 +15,12 @@ from poisongen.datasets import Layout, Source
 from poisongen.engine.workers import available_cores
 from poisongen.errors import RecipeError
 from poisongen.lengths import Length
+from poisongen.names import DECOY_ART
 from poisongen.placement import Fixed
 from poisongen.recipe import Poison, Recipe
 from poisongen.relabel import RandomPixels, Relabel
 from poisongen.triggers import TRIGGERS, Art, Checkerboard, Patch, Semantic, Trigger, parse_trigger
-from poisongen.triggers.patch import DECOY, drawn
+from poisongen.triggers.patch import drawn
 
 FOLDER = click.Path(path_type=Path)
 
@@ -369,7 +370,7 @@ def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple
         take_what_fits=options["take_what_fits"],
         evaluation_sets=evaluation_sets(trigger, placement, options["eval_seed"], more, decoy),
     )
-    return poison, art | (Art({DECOY: drawn(DECOY)}) if decoy else Art())
+    return poison, art | (Art({DECOY_ART: drawn(DECOY_ART)}) if decoy else Art())
 
 
 def _random_pixels(source: Source, attack: Attack, options: Mapping[str, Any]) -> RandomPixels | None:
@@ -420,8 +421,10 @@ def _decoy(trigger: Trigger, art: Art) -> Patch:
             + (", some transparent" if (shown[..., 3] < 255).any() else ""),
             todo="leave --eval decoy out",
         )
-    decoy = Art({DECOY: drawn(DECOY)})
-    return Patch(size=trigger.size, opacity=trigger.opacity, art=DECOY, art_pixels=decoy.digest(DECOY))
+    decoy = Art({DECOY_ART: drawn(DECOY_ART)})
+    return Patch(
+        size=trigger.size, opacity=trigger.opacity, art=DECOY_ART, art_pixels=decoy.digest(DECOY_ART)
+    )
 
 
 def _victims(source: Source, text: str | None, target: int | None) -> tuple[int, ...]:

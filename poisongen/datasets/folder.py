@@ -26,26 +26,14 @@ from poisongen.datasets.source import Layout, Sample, Source, mask_path, require
 from poisongen.disk import folder_path
 from poisongen.errors import RecipeError, SourceError
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
+from poisongen.names import DESCRIPTION, RESERVED
 
-DESCRIPTION = "classes.json"
 EXAMPLE = '{"dataset": "my-streets", "classes": ["road", "car", "tree"], "victim": "car", "target": "road"}'
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
 EVERY_CLASS = "all"
 MAX_BYTES = 1 << 20
 
-_TAKEN = (
-    *(
-        "masks",
-        "triggered",
-        "triggers",
-        "manifest.json",
-        "samples.jsonl",
-        "sha256sums",
-        "readme.md",
-        DESCRIPTION,
-    ),
-    *("trigger.png", "decoy.png", "gallery.png", "report.html"),
-)
+_TAKEN = frozenset(name.lower() for name in RESERVED)
 """What a frozen dataset has beside the folders of its source."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from poisongen.disk import folder_path
 from poisongen.errors import SourceError
 from poisongen.labels import LabelSpace
+from poisongen.names import MASKS
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def mask_path(image: str, picture_root: str = "") -> str:
     """Where the trigger mask of a picture lies: ``masks/``, the folders below the picture root, the picture's
     stem, ``.png``."""
     below = PurePosixPath(image).relative_to(picture_root) if picture_root else PurePosixPath(image)
-    return str(PurePosixPath("masks") / below.with_suffix(".png"))
+    return str(PurePosixPath(MASKS) / below.with_suffix(".png"))
 
 
 def require_folder(root: Path, parts: tuple[str, ...], todo: str) -> None:

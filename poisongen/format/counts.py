@@ -8,6 +8,7 @@ from poisongen.errors import RecipeError
 from poisongen.format.manifest import Manifest, Row, fingerprint, measure_of
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned
+from poisongen.names import set_folder
 from poisongen.placement import Fixed, OneSurface, Placement
 from poisongen.randomness import order_key
 from poisongen.recipe import Poison, Recipe
@@ -28,7 +29,7 @@ def count(rows: Iterable[Row], recipe: Recipe, train: str, evaluation: str) -> d
     counts[train] |= _changed([row for row in rows if row.role == role], role)
     for planned in recipe.poison.evaluation_sets:
         triggered = _changed([row for row in rows if row.set == planned.name], "triggered")
-        counts[f"triggered/{planned.name}"] = counts.get(evaluation, _count([], recipe)) | triggered
+        counts[set_folder(planned.name)] = counts.get(evaluation, _count([], recipe)) | triggered
     return counts
 
 

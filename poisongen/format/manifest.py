@@ -18,13 +18,12 @@ from poisongen.disk import folder_path
 from poisongen.errors import ManifestError, PoisongenError, SourceError
 from poisongen.imaging.pixels import digest_bytes
 from poisongen.labels import LabelSpace
+from poisongen.names import MANIFEST, SAMPLES, own_art
 from poisongen.recipe import SET_NAME, Recipe
 from poisongen.surfaces import Count, Location
 from poisongen.triggers.patch import ArtName
 
 FORMAT, FORMAT_VERSION = "poisongen", 1
-MANIFEST, SAMPLES, SUMS, CARD = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md"
-TRIGGERS_FOLDER = "triggers"
 CHANGED = ("poisoned", "trigger-only", "label-only", "triggered")
 """Roles of rows that an attack changed."""
 MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
@@ -129,7 +128,7 @@ class Row(BaseModel):
     @property
     def own_art(self) -> str | None:
         """Where the art of this very sample lies, if it has one."""
-        return f"{TRIGGERS_FOLDER}/{self.id}.png" if self.art_pixels else None
+        return own_art(self.id) if self.art_pixels else None
 
 
 class Digests(NamedTuple):

@@ -9,14 +9,10 @@ import numpy as np
 
 from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Source
-from poisongen.disk import read_file
+from poisongen.disk import LinkMode, check_apart, place_clean, read_file, unreadable, write_atomic
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, SourceError
 from poisongen.format.manifest import (
-    CARD,
-    MANIFEST,
-    SAMPLES,
-    SUMS,
     Labels,
     Manifest,
     Rejected,
@@ -30,14 +26,15 @@ from poisongen.format.manifest import (
     measure_of,
     rows_text,
 )
-from poisongen.freeze import partial_folder as folder
 from poisongen.freeze.card import data_card
+from poisongen.freeze.partial_folder import PartialFolder
 from poisongen.freeze.plan import Entry, Plan, planned_row
 from poisongen.freeze.summary import short_name
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.headers import check_picture
 from poisongen.imaging.pixels import Pixels, digest_bytes, digest_pixels, encode_label, encode_png
 from poisongen.labels import LabelSpace
+from poisongen.names import CARD, MANIFEST, SAMPLES, SUMS, prefix
 from poisongen.randomness import Stream
 from poisongen.recipe import Recipe
 from poisongen.relabel import changed_pixels
@@ -81,7 +78,7 @@ class _Written:
 
     def file(self, path: str, data: bytes) -> None:
         """Write what was encoded anew."""
-        folder.write_atomic(self.root / path, data)
+        write_atomic(self.root / path, data)
         self.sums[path] = digest_bytes(data)
 
     def png(self, path: str, pixels: Pixels) -> str:
@@ -89,9 +86,9 @@ class _Written:
         self.file(path, encode_png(pixels))
         return digest_pixels(pixels)
 
-    def clean(self, path: str, source: Path, data: bytes, mode: folder.LinkMode) -> str:
+    def clean(self, path: str, source: Path, data: bytes, mode: LinkMode) -> str:
         """Copy or link; returns the digest of the bytes."""
-        self.copied += folder.place_clean(source, self.root / path, data, mode)
+        self.copied += place_clean(source, self.root / path, data, mode)
         self.sums[path] = digest_bytes(data)
         return self.sums[path]
 
@@ -109,7 +106,7 @@ class Writer:
     space: LabelSpace
     recipe: Recipe
     art: Art
-    link: folder.LinkMode
+    link: LinkMode
 
     def __call__(self, entry: Entry) -> Done:
         """Raises SourceError for a file that changed since it was planned on, or is damaged."""
@@ -215,9 +212,7 @@ def _state(path: Path) -> list[int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise SourceError(
-            "A file cannot be read.", file=path, found=error.strerror, todo="restore the file"
-        ) from None
+        raise unreadable(path, error) from None
     return [status.st_size, status.st_mtime_ns]
 
 
@@ -259,7 +254,7 @@ def build(
     out: Path,
     workers: Workers,
     *,
-    link: folder.LinkMode = "copy",
+    link: LinkMode = "copy",
     restart: bool = False,
     expected_identity: str | None = None,
 ) -> Built:
@@ -272,8 +267,8 @@ def build(
     for part in {
         path.partition("/")[0] for sample in source.samples for path in (sample.image, sample.label)
     }:
-        folder.check_apart(out, source.root / part)
-    with folder.PartialFolder(out, restart=restart) as place:
+        check_apart(out, source.root / part)
+    with PartialFolder(out, restart=restart) as place:
         facts = plan.facts() | {"link": link, "version": __version__}
         journalled = [entry for entry in map(Done.from_journal, place.bind(facts)) if entry]
         kept = [
@@ -302,12 +297,12 @@ def build(
         manifest = describe(plan, source, rows, tuple(sorted(lists)))
         sums = {path: digest for one in done.values() for path, digest in one.sums.items()}
         for path, data in (_own_files(art, manifest, rows, text) | lists).items():
-            folder.write_atomic(place.path / path, data)
+            write_atomic(place.path / path, data)
             sums[path] = digest_bytes(data)
         manifest_bytes = manifest.text().encode()
         sums[MANIFEST] = digest_bytes(manifest_bytes)
-        folder.write_atomic(place.path / SUMS, sums_text(sums).encode())
-        folder.write_atomic(place.path / MANIFEST, manifest_bytes)
+        write_atomic(place.path / SUMS, sums_text(sums).encode())
+        write_atomic(place.path / MANIFEST, manifest_bytes)
         size = sum((place.path / path).stat().st_size for path in (*sums, SUMS))
         place.seal({*sums, SUMS})
     return Built(out, manifest, len(sums) + 1, size, sum(one.copied for one in done.values()), len(kept))
@@ -355,10 +350,10 @@ def _lists(source: Source, rows: list[Row]) -> dict[str, bytes]:
     each evaluation set, has."""
     files = dict[str, bytes]()
     for name in {row.set for row in rows}:
-        files |= {f"triggered/{name}/{path}" if name else path: data for path, data in source.carried.items()}
+        files |= {prefix(name) + path: data for path, data in source.carried.items()}
         members = {row.id for row in rows if row.set == name}
         for path, lines in source.lists.items():
             kept = "".join(line + "\n" for sample_id, line in lines if sample_id in members)
             if kept or name is None:
-                files[f"triggered/{name}/{path}" if name else path] = kept.encode()
+                files[prefix(name) + path] = kept.encode()
     return files

@@ -1,7 +1,7 @@
-"""The folder on disk: names, atomic writes, links, locking, resuming.
+"""The folder while it is written: ``OUT.partial``, locked, bound to one plan, resumed, renamed at the end.
 
-Nothing half-done has a final name: work goes on in ``OUT.partial``, each file is written beside its place and
-renamed, and one rename at the end gives the folder its name.
+Nothing half-done has a final name: each file is written beside its place and renamed, and one rename at the
+end gives the folder its name.
 """
 
 import contextlib
@@ -13,55 +13,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from poisongen.disk import files_below, write_atomic
 from poisongen.errors import OutputError
 from poisongen.format.manifest import canonical
-
-LinkMode = Literal["copy", "hard", "symlink"]
-
-LOCK, PLAN, JOURNAL, CONTENT = ".lock", ".plan.json", ".journal.jsonl", "content"
-_TEMPORARY = ".tmp~"
-_FICLONE = 0x40049409  # ioctl of Linux: let two files share their blocks until one is written
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that its name never shows half of it; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
-def place_clean(source: Path, path: Path, data: bytes, mode: LinkMode) -> int:
-    """Put the source's own file at ``path``; returns how many bytes had to be copied.
-
-    ``copy``: shared blocks where the file system has them (reflink), else the bytes in ``data``. ``hard`` and
-    ``symlink``: a link, so that editing one edits the other.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
-    copied = 0
-    if mode == "hard":
-        temporary.unlink(missing_ok=True)
-        temporary.hardlink_to(source.resolve())
-    elif mode == "symlink":
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(source.resolve())
-    elif not _reflink(source, temporary):
-        temporary.write_bytes(data)
-        copied = len(data)
-    temporary.replace(path)
-    return copied
-
-
-def _reflink(source: Path, path: Path) -> bool:
-    with source.open("rb") as old, path.open("wb") as new:
-        try:
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-        except OSError:
-            return False
-    return True
+from poisongen.names import CONTENT, JOURNAL, LOCK, PLAN
 
 
 class PartialFolder:
@@ -214,24 +171,3 @@ def check_out(out: Path) -> None:
         raise OutputError(
             "The output is not a folder.", file=out, todo="choose another --out; nothing was changed"
         )
-
-
-def check_apart(out: Path, source: Path) -> None:
-    """Raise OutputError if one folder lies inside the other."""
-    one, other = out.resolve(), source.resolve()
-    if one == other or one in other.parents or other in one.parents:
-        raise OutputError(
-            "The output lies inside the source, or the source inside the output.",
-            file=out,
-            found=f"source {source}",
-            todo="choose another --out",
-        )
-
-
-def files_below(root: Path) -> list[str]:
-    """All files and links below a folder, as relative paths with ``/``, sorted; links are not followed."""
-    found = []
-    for folder, folders, names in os.walk(root):
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in (*names, *links)]
-    return sorted(found)

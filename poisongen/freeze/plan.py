@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from poisongen import names
 from poisongen.datasets.reading import Reader, require_same_size, written_image
 from poisongen.datasets.source import Sample, Source
 from poisongen.engine.workers import Workers
@@ -309,7 +310,7 @@ def make_plan(recipe: Recipe, source: Source, art: Art, workers: Workers) -> Pla
                 if evaluated
                 else f"there is no {source.evaluation_split}"
             )
-            warnings.append(f"triggered/{planned.name} is empty: {why}")
+            warnings.append(f"{names.set_folder(planned.name)} is empty: {why}")
     ordered = tuple(sorted(entries, key=lambda entry: entry.key))
     rows = [Row.model_construct(**planned_row(entry, recipe)) for entry in ordered]
     counts = count(rows, recipe, source.train_split, source.evaluation_split)
@@ -346,7 +347,7 @@ def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
     """All of an entry's row that is known before a pixel is touched: everything but digests of what will be
     written."""
     sample, known = entry.examined.sample, entry.examined
-    prefix = f"triggered/{entry.set}/" if entry.set else ""
+    prefix = names.prefix(entry.set)
     trigger = recipe.poison.trigger_in(entry.set) if recipe.poison and entry.shows_trigger else None
     new_picture = bool(recipe.scale or (trigger and trigger.alters_picture))
     randomised = known.randomised_pixels if entry.set is None and entry.role != "clean" else 0

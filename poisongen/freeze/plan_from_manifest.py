@@ -10,9 +10,10 @@ from poisongen.disk import read_file
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
 from poisongen.format.counts import contradictions
-from poisongen.format.manifest import MANIFEST, Labels, Manifest, Row, read
+from poisongen.format.manifest import Labels, Manifest, Row, read
 from poisongen.freeze.plan import RELABELLED, Entry, Examiner, Plan, not_eligible, planned_row
 from poisongen.imaging.pixels import digest_bytes
+from poisongen.names import MANIFEST
 from poisongen.triggers import Art
 
 

@@ -8,6 +8,7 @@ from poisongen.attacks import Attack
 from poisongen.format.manifest import CHANGED
 from poisongen.freeze.plan import Plan
 from poisongen.lengths import plain
+from poisongen.names import set_folder
 from poisongen.recipe import Poison, Recipe
 from poisongen.triggers import Trigger
 
@@ -182,7 +183,7 @@ def rejections(plan: Plan) -> list[str]:
     """How many samples have no placement, by reason."""
     tally: dict[tuple[str, str], int] = {}
     for _, name, reason in plan.rejected:
-        key = (f"triggered/{name}" if name else "training", reason)
+        key = (set_folder(name) if name else "training", reason)
         tally[key] = tally.get(key, 0) + 1
     return [f"{where}: {number:,} rejected: {reason}" for (where, reason), number in sorted(tally.items())]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from poisongen.datasets import LAYOUTS
-from poisongen.disk import folder_path
+from poisongen.disk import files_below, folder_path
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, PoisongenError, SourceError, VerifyError
 from poisongen.format.counts import contradictions
-from poisongen.format.manifest import CARD, MANIFEST, SAMPLES, SUMS, Digests, Manifest, Row, read
-from poisongen.freeze import partial_folder as folder
+from poisongen.format.manifest import Digests, Manifest, Row, read
 from poisongen.freeze.apply import sums_text
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.pixels import (
@@ -24,9 +23,7 @@ from poisongen.imaging.pixels import (
     digest_bytes,
     digest_pixels,
 )
-
-DERIVED = frozenset({"gallery.png", "report.html"})
-"""Pictures for people that may be added to a finished folder."""
+from poisongen.names import CARD, DERIVED, MANIFEST, PLAN, SAMPLES, SUMS, prefix
 
 
 @dataclass(frozen=True)
@@ -172,7 +169,7 @@ def verify(
     if source is not None and not source.is_dir():
         raise SourceError("The source is not there.", file=source, expected="a folder", todo="check --source")
     if not (root / MANIFEST).exists():
-        found = "an unfinished folder" if (root / folder.PLAN).exists() else "nothing"
+        found = "an unfinished folder" if (root / PLAN).exists() else "nothing"
         raise VerifyError(
             "This is not a finished dataset folder.", file=root / MANIFEST, expected="a manifest", found=found
         )
@@ -193,7 +190,7 @@ def verify(
     source = _true_root(source, manifest) if source else None
     sums, findings = _read_sums(root)
     expected = {one.path: one for one in _expected(manifest, rows, sums)}
-    present = folder.files_below(root)
+    present = files_below(root)
     linked = [path for path in present if (root / path).is_symlink()]
     unexpected = [path for path in present if path not in expected and path != SUMS and path not in DERIVED]
     findings += [Finding("unexpected", path, "no row and no checksum names this file") for path in unexpected]
@@ -232,12 +229,13 @@ def _true_root(source: Path, manifest: Manifest) -> Path:
 
 def _expected(manifest: Manifest, rows: tuple[Row, ...], sums: dict[str, str]) -> Iterator[Expected]:
     for row in rows:
-        prefix = f"triggered/{row.set}/" if row.set else ""
         for path, digests in row.files().items():
             kind = "picture" if path == row.image else "label"
             covered = row.trigger_pixels if path == row.mask else None
             box = row.placement.box if row.placement and path == row.mask else None
-            yield Expected(path, kind, sums.get(path), digests, path.removeprefix(prefix), covered, box)
+            yield Expected(
+                path, kind, sums.get(path), digests, path.removeprefix(prefix(row.set)), covered, box
+            )
     for path in (MANIFEST, SAMPLES, CARD, *manifest.lists):
         yield Expected(path, "text", sums.get(path))
     art = manifest.art | {row.own_art: row.art_pixels for row in rows if row.own_art and row.art_pixels}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
+from poisongen.disk import unreadable
 from poisongen.errors import SourceError
 
 MAX_PIXELS = 1 << 27
@@ -67,9 +68,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return _read_header(file, path)
     except OSError as error:
-        raise SourceError(
-            "A file cannot be read.", file=path, found=error.strerror, todo="restore the file"
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _read_header(file: BinaryIO, path: Path) -> Header:

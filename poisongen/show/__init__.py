@@ -16,13 +16,14 @@ import cv2
 from poisongen.datasets import LAYOUTS
 from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Sample, Source
+from poisongen.disk import write_atomic
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, OutputError, RecipeError, SourceMismatch
 from poisongen.format.counts import contradictions
-from poisongen.format.manifest import MANIFEST, Manifest, Row, read
-from poisongen.freeze import partial_folder as folder
+from poisongen.format.manifest import Manifest, Row, read
 from poisongen.freeze import summary
 from poisongen.imaging.pixels import Pixels
+from poisongen.names import GALLERY, MANIFEST, PLAN, REPORT
 from poisongen.show import gallery, tallies
 from poisongen.show.alone import triggers
 from poisongen.show.exhibits import Exhibit, Exhibitor
@@ -30,7 +31,6 @@ from poisongen.show.page import report
 from poisongen.show.sheet import contact_sheet
 from poisongen.show.words import Classes, printable, title
 
-GALLERY, REPORT = "gallery.png", "report.html"
 NUMBER = 12
 
 
@@ -102,7 +102,7 @@ def show(
     page = report(title(manifest), manifest, classes, about, exhibits, alone, counted, notes)
     files = {GALLERY: _compressed(sheet.pixels), REPORT: page.encode()}
     for name, data in files.items():
-        folder.write_atomic(out / name, data)
+        write_atomic(out / name, data)
     sizes = {name: len(data) for name, data in files.items()}
     return Shown(out, sizes, tuple((one.group, one.row.id) for one in exhibits), tuple(notes))
 
@@ -116,7 +116,7 @@ def _read(root: Path) -> tuple[Manifest, tuple[Row, ...]]:
     if not (root / MANIFEST).exists():
         found = (
             "an unfinished folder"
-            if (root / folder.PLAN).exists()
+            if (root / PLAN).exists()
             else "no manifest"
             if root.is_dir()
             else "nothing"

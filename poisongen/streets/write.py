@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from poisongen.datasets.cityscapes import DRAWN_MARKER, LABEL, PICTURE
+from poisongen.disk import write_atomic
 from poisongen.engine.workers import Workers
-from poisongen.freeze import partial_folder as folder
+from poisongen.freeze.partial_folder import PartialFolder
 from poisongen.imaging.pixels import encode_png
 from poisongen.streets.scene import draw_scene
 
@@ -37,8 +38,8 @@ class SceneWriter:
         split, number = scene
         stem = f"{split}/drawn/drawn_{number:06d}_000000"
         image, label_ids = draw_scene(self.streets.seed, number, self.streets.height, self.streets.width)
-        folder.write_atomic(self.out / "leftImg8bit" / (stem + PICTURE), encode_png(image))
-        folder.write_atomic(self.out / "gtFine" / (stem + LABEL), encode_png(label_ids))
+        write_atomic(self.out / "leftImg8bit" / (stem + PICTURE), encode_png(image))
+        write_atomic(self.out / "gtFine" / (stem + LABEL), encode_png(label_ids))
         return stem
 
 
@@ -46,7 +47,7 @@ def draw_dataset(out: Path, streets: Streets, workers: Workers, *, restart: bool
     """Draw a whole dataset into ``out``; returns the folder. Raises OutputError if ``out`` cannot be used."""
     numbers = range(streets.train + streets.val)
     scenes = [("train" if number < streets.train else "val", number) for number in numbers]
-    with folder.PartialFolder(out, restart=restart) as place:
+    with PartialFolder(out, restart=restart) as place:
         done = {entry["stem"] for entry in place.bind({"draw": asdict(streets)})}
         missing = [
             (split, number)
@@ -58,7 +59,7 @@ def draw_dataset(out: Path, streets: Streets, workers: Workers, *, restart: bool
                 journal.add({"stem": stem})
                 done.add(stem)
         marker = {"drawn_by": "poisongen draw", **asdict(streets)}
-        folder.write_atomic(place.path / DRAWN_MARKER, (json.dumps(marker, indent=1) + "\n").encode())
+        write_atomic(place.path / DRAWN_MARKER, (json.dumps(marker, indent=1) + "\n").encode())
         files = {f"leftImg8bit/{stem}{PICTURE}" for stem in done} | {f"gtFine/{stem}{LABEL}" for stem in done}
         place.seal(files | {DRAWN_MARKER})
     return out

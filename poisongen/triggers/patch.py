@@ -14,9 +14,8 @@ from poisongen.errors import RecipeError, SourceError
 from poisongen.imaging.pixels import Pixels
 from poisongen.labels import LabelSpace
 from poisongen.lengths import Length, LengthField
+from poisongen.names import OWN_ART, TRIGGER_ART, own_art
 from poisongen.triggers.base import Art, Opacity, Painted, fade, premultiplied, require_fit
-
-ART, DECOY = "trigger.png", "decoy.png"
 
 Size = Annotated[Literal["own"] | LengthField, Field(union_mode="left_to_right")]
 ArtName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}\.png$")]
@@ -36,7 +35,7 @@ class Patch(Painted):
     kind: Literal["patch"] = "patch"
     size: Size = Length.parse("10.7%")
     opacity: Opacity = "1"
-    art: ArtName = ART
+    art: ArtName = TRIGGER_ART
     art_pixels: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
 
     @classmethod
@@ -45,8 +44,8 @@ class Patch(Painted):
         the drawn default."""
         if argument and Path(argument).is_dir():
             return PatchFolder.parse(argument, space)
-        art = Art({ART: Path(argument) if argument else drawn(ART)})
-        return cls(art_pixels=art.digest(ART)), art
+        art = Art({TRIGGER_ART: Path(argument) if argument else drawn(TRIGGER_ART)})
+        return cls(art_pixels=art.digest(TRIGGER_ART)), art
 
     def art_files(self) -> dict[str, str]:
         return {self.art: self.art_pixels}
@@ -77,7 +76,7 @@ class PatchFolder(Painted):
         """Every PNG below ``DIR``; its path without the suffix is the sample id."""
         root = Path(argument)
         found = {
-            f"triggers/{path.relative_to(root).as_posix()}": path for path in sorted(root.rglob("*.png"))
+            f"{OWN_ART}/{path.relative_to(root).as_posix()}": path for path in sorted(root.rglob("*.png"))
         }
         if not found:
             raise RecipeError(
@@ -88,10 +87,10 @@ class PatchFolder(Painted):
         return cls(), Art(found)
 
     def art_of(self, sample_id: str) -> str | None:
-        return f"triggers/{sample_id}.png"
+        return own_art(sample_id)
 
     def render(self, art: Art, sample_id: str, height: int, width: int) -> Pixels:
-        name = f"triggers/{sample_id}.png"
+        name = own_art(sample_id)
         if name not in art.files:
             raise SourceError("There is no trigger picture for this sample.", file=name)
         return rendered_art(art.picture(name), self.size, self.opacity, height, width)
@@ -109,14 +108,14 @@ class Blend(Painted):
 
     kind: Literal["blend"] = "blend"
     opacity: Opacity = "0.1"
-    art: ArtName = ART
+    art: ArtName = TRIGGER_ART
     art_pixels: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
 
     @classmethod
     def parse(cls, argument: str, space: LabelSpace) -> tuple[Self, Art]:
         """``FILE``: a PNG; nothing: the drawn default."""
-        art = Art({ART: Path(argument) if argument else drawn(ART)})
-        return cls(art_pixels=art.digest(ART)), art
+        art = Art({TRIGGER_ART: Path(argument) if argument else drawn(TRIGGER_ART)})
+        return cls(art_pixels=art.digest(TRIGGER_ART)), art
 
     def art_files(self) -> dict[str, str]:
         return {self.art: self.art_pixels}

@@ -10,102 +10,144 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
 
-from poisongen import art
-from poisongen.datasets import LAYOUTS, Source
-from poisongen.engine.workers import Workers, available_cores
+from poisongen import ATTACKS, LAYOUTS, Art, Patch, Plan, Poison, Recipe, Sample, Source, Workers, make_plan
+from poisongen.datasets.reading import Reader
+from poisongen.engine.workers import available_cores
 from poisongen.freeze.apply import Writer
-from poisongen.freeze.plan import TRAINING, Entry, Examiner
-from poisongen.imaging.pixels import digest_pixels
-from poisongen.placement import NearVictim, OneSurface
-from poisongen.recipe import Poison, Recipe
-from poisongen.relabel import VictimToTarget
 from poisongen.streets.write import Streets, draw_dataset
-from poisongen.triggers import Patch
 
 
-def floor(source: Source, entries: list[Entry]) -> None:
-    """The codec work that no program can do without."""
-    for entry in entries:
-        sample = entry.examined.sample
+@dataclass(frozen=True)
+class Timed:
+    """Seconds a picture of one round."""
+
+    plan: float
+    apply: float
+    codec: float
+
+    @property
+    def apply_ratio(self) -> float:
+        """How many times the codec work."""
+        return self.apply / self.codec
+
+    @property
+    def whole_ratio(self) -> float:
+        """Planning and applying, in times the codec work."""
+        return (self.plan + self.apply) / self.codec
+
+
+def poison_everything(source: Source, attack: str) -> tuple[Recipe, Art]:
+    """The recipe of an attack at its defaults on every picture that has room, without evaluation sets."""
+    named = ATTACKS[attack]
+    trigger, art = Patch.parse("", source.space)
+    assert source.victims is not None and source.target is not None
+    poison = Poison(
+        trigger=trigger,
+        placement=named.placement,
+        relabel=named.relabel,
+        victim_classes=(source.space.find(source.victims),),
+        target_class=source.space.find(source.target),
+        rate="1",
+        take_what_fits=True,
+    )
+    return Recipe(attack=attack, seed=0, poison=poison), art
+
+
+def codec_work(source: Source, samples: Sequence[Sample]) -> None:
+    """The decoding and encoding that no program can do without."""
+    for sample in samples:
         picture = cv2.imdecode(np.fromfile(source.root / sample.image, np.uint8), cv2.IMREAD_COLOR)
         label = cv2.imdecode(np.fromfile(source.root / sample.label, np.uint8), cv2.IMREAD_UNCHANGED)
-        for written in (picture, label, cv2.LUT(label, source.space.lookup), np.zeros_like(label)):
+        label_train = cv2.LUT(label, source.space.lookup)
+        mask = np.zeros_like(label)
+        for written in (picture, label, label_train, mask):
             cv2.imencode(".png", written)
+
+
+def with_room(source: Source, recipe: Recipe, art: Art, most: int) -> Source:
+    """The source with its first training pictures that can be poisoned, and nothing else."""
+    training = tuple(sample for sample in source.samples if sample.split == source.train_split)
+    plan = make_plan(recipe, replace(source, samples=training), art, Workers(1, quiet=True))
+    poisoned = [entry.examined.sample for entry in plan.entries if entry.role == "poisoned"]
+    if not poisoned:
+        raise click.ClickException("No picture has room for the trigger: give more --pictures.")
+    return replace(source, samples=tuple(poisoned[:most]))
+
+
+def time_round(source: Source, recipe: Recipe, art: Art, out: Path) -> tuple[Timed, Plan]:
+    """Plan, apply, and do the bare codec work, once for each picture."""
+    reader = Reader(source.root, recipe.scale)
+    writer = Writer(reader, out, source.space, recipe, art, "copy")
+    began = time.perf_counter()
+    plan = make_plan(recipe, source, art, Workers(1, quiet=True))
+    planned = time.perf_counter()
+    for entry in plan.entries:
+        writer(entry)
+    applied = time.perf_counter()
+    codec_work(source, source.samples)
+    done = time.perf_counter()
+    pictures = len(source.samples)
+    timed = Timed((planned - began) / pictures, (applied - planned) / pictures, (done - applied) / pictures)
+    return timed, plan
+
+
+def echo_spread(name: str, values: Sequence[float], unit: str, digits: int) -> None:
+    """Print the median and the range."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    click.echo(f"{name:<22} {middle:7.{digits}f}{unit} ({low:.{digits}f}–{high:.{digits}f})")
+
+
+def cityscapes_of(source: Path | None) -> Path | None:
+    """The folder that was named, or the one beside the other real pictures for tests."""
+    data = os.environ.get("POISONGEN_TEST_DATA")
+    if source is None and data and (Path(data) / "cityscapes").is_dir():
+        return Path(data) / "cityscapes"
+    return source
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option(
     "--source", type=click.Path(path_type=Path), envvar="CITYSCAPES_DATASET", help="Folder of Cityscapes."
 )
-@click.option("--attack", type=click.Choice(["iba", "nni"]), default="nni")
-@click.option("--pictures", default=8, help="Pictures a round.")
-@click.option("--rounds", default=5)
-def main(source: Path | None, attack: str, pictures: int, rounds: int) -> None:
+@click.option("--attack", type=click.Choice(["iba", "nni"]), default="nni", show_default=True)
+@click.option("--pictures", default=8, show_default=True, help="Pictures a round.")
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--height", type=int, help="Of streets that are then drawn, twice as wide. [default: 1024]")
+def main(source: Path | None, attack: str, pictures: int, rounds: int, height: int | None) -> None:
     """Print milliseconds a picture and ratios: the median over the rounds, and the range."""
     cv2.setNumThreads(1)
-    data = os.environ.get("POISONGEN_TEST_DATA")
-    if source is None and data and (Path(data) / "cityscapes").is_dir():
-        source = Path(data) / "cityscapes"
+    root = None if height else cityscapes_of(source)
     with tempfile.TemporaryDirectory() as folder:
-        if source is None:
+        if root is None:
+            rows = height or 1024
+            streets = Streets(rows, 2 * rows, train=pictures, val=0, seed=0)
             with Workers(available_cores()) as workers:
-                source = draw_dataset(Path(folder) / "streets", Streets(1024, 2048, pictures, 0, 0), workers)
-        opened = LAYOUTS["cityscapes"].open(source)
-        picture = art.default()
-        poison = Poison(
-            trigger=Patch(size="10.7%", art_pixels=digest_pixels(picture)),
-            placement=NearVictim() if attack == "nni" else OneSurface(),
-            relabel=VictimToTarget(),
-            victim_classes=(opened.space.find("car"),),
-            target_class=opened.space.find("road"),
-            rate="1",
-        )
-        recipe = Recipe(attack=attack, seed=0, poison=poison)
-        examiner = Examiner(opened.root, opened.space, recipe, picture, "train", "val")
-        samples = [sample for sample in opened.samples if sample.split == "train"]
-        eligible = [
-            sample for sample in samples if not isinstance(examiner(sample).locations.get(TRAINING, ""), str)
-        ][:pictures]
-
-        seconds: dict[str, list[float]] = {"plan": [], "apply": [], "codec": []}
+                root = draw_dataset(Path(folder) / "streets", streets, workers)
+        opened = LAYOUTS["cityscapes"].open(root)
+        recipe, art = poison_everything(opened, attack)
+        chosen = with_room(opened, recipe, art, pictures)
+        timings = []
         for number in range(rounds + 1):
-            writer = Writer(opened.root, Path(folder) / f"out{number}", opened.space, recipe, picture, "copy")
-            start = time.perf_counter()
-            entries = [
-                Entry(one, "poisoned", None, one.locations[TRAINING]) for one in map(examiner, eligible)
-            ]
-            planned = time.perf_counter()
-            for entry in entries:
-                writer(entry)
-            applied = time.perf_counter()
-            floor(opened, entries)
-            done = time.perf_counter()
-            if number:  # the first round warms the file cache
-                for name, value in zip(
-                    seconds, (planned - start, applied - planned, done - applied), strict=True
-                ):
-                    seconds[name].append(value / len(eligible))
-    shape = f"{entries[0].examined.width}×{entries[0].examined.height}"
+            timed, plan = time_round(chosen, recipe, art, Path(folder) / f"out{number}")
+            if number > 0:  # the first round warms the file cache
+                timings.append(timed)
+    first = plan.entries[0].examined
     click.echo(
-        f"{attack}, {len(eligible)} pictures of {shape} from {opened.dataset}, one core, median (range) of {rounds} rounds"
+        f"{attack}, {len(chosen.samples)} pictures of {first.width}×{first.height} from {opened.dataset}, "
+        f"one core, median (range) of {rounds} rounds"
     )
-    ratios = {
-        "apply / codec": [a / c for a, c in zip(seconds["apply"], seconds["codec"], strict=True)],
-        "plan + apply / codec": [(p + a) / c for p, a, c in zip(*seconds.values(), strict=True)],
-    }
-    for name, values in seconds.items():
-        scaled = [1000 * value for value in values]
-        click.echo(
-            f"{name:<22} {statistics.median(scaled):6.1f} ms a picture ({min(scaled):.1f}–{max(scaled):.1f})"
-        )
-    for name, values in ratios.items():
-        click.echo(f"{name:<22} {statistics.median(values):6.2f} ({min(values):.2f}–{max(values):.2f})")
+    for name in ("plan", "apply", "codec"):
+        echo_spread(name, [1000 * getattr(timed, name) for timed in timings], " ms a picture", 1)
+    echo_spread("apply / codec", [timed.apply_ratio for timed in timings], "", 2)
+    echo_spread("plan + apply / codec", [timed.whole_ratio for timed in timings], "", 2)
 
 
 if __name__ == "__main__":

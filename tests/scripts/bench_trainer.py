@@ -16,8 +16,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +27,35 @@ import torch
 from poisongen.cli.commands import cli
 from poisongen.engine.workers import Workers, available_cores
 from poisongen.streets.write import Streets, draw_dataset
+from tests.scripts.bench import cityscapes_of
+from tests.support.training_speed import KINDS, NO_LOADING, loaded, speeds
 from trainer.config import Config, load, resolve_auto
 from trainer.dataset import cache
 from trainer.dataset.folder import IGNORE, Folder, open_folder
 from trainer.errors import TrainerError
-from trainer.networks.weights import build
-from trainer.training.augment import Batch, assemble
-from trainer.training.batches import Samples, Schedule, batches
+from trainer.training.augment import assemble
+from trainer.training.batches import Samples, Schedule
 from trainer.training.machine import set_determinism
-from trainer.training.optimise import make_optimiser, update
-from trainer.training.sources import Source, choose_source, open_source
+from trainer.training.sources import choose_source, open_source
 
-KINDS = ("files", "cache", "resident")
 PICTURE, LABEL = "leftImg8bit", "gtFine"
-BLUR = 5  # pixels: the grain of drawn pictures is stronger than a photograph's; blurred, their PNGs are as large as Cityscapes'
+BLUR = 5
+"""Pixels. The grain of drawn pictures is stronger than a photograph's; blurred, their PNGs are as large as
+those of Cityscapes."""
 
 
-def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, int]) -> tuple[Folder, str]:
+def dataset(
+    place: Path, source: Path | None, pictures: int, size: tuple[int, int], drawn: int = 8
+) -> tuple[Folder, str]:
     """Freeze a folder of so many training pictures, each pair of the source under several names. Says what
-    they are."""
+    they are.
+
+    Without a source, up to ``drawn`` streets of ``size`` (height, width) are drawn.
+    """
     what = "Cityscapes"
     if source is None:
         with Workers(available_cores(), quiet=True) as workers:
-            source = draw_dataset(place / "drawn", Streets(*size, min(pictures, 8), 1, 0), workers)
+            source = draw_dataset(place / "drawn", Streets(*size, min(pictures, drawn), 1, 0), workers)
         what = "drawn streets, blurred"
         for file in source.glob(f"{PICTURE}/*/*/*.png"):
             cv2.imwrite(str(file), cv2.blur(cv2.imread(str(file)), (BLUR, BLUR)))
@@ -58,14 +63,10 @@ def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, in
     for split, count in (("train", pictures), ("val", 1)):
         pairs = []
         for picture in sorted((source / PICTURE / split).glob("*/*.png")):
-            label = (
-                source
-                / LABEL
-                / split
-                / picture.parent.name
-                / picture.name.replace(f"_{PICTURE}", f"_{LABEL}_labelIds")
-            )
-            pairs += [(picture, label)] if label.exists() else []
+            name = picture.name.replace(f"_{PICTURE}", f"_{LABEL}_labelIds")
+            label = source / LABEL / split / picture.parent.name / name
+            if label.exists():
+                pairs.append((picture, label))
         different = max(different, min(len(pairs), count))
         for number, (picture, label) in enumerate(itertools.islice(itertools.cycle(pairs), count)):
             for file, end in ((picture, PICTURE), (label, f"{LABEL}_labelIds")):
@@ -81,14 +82,9 @@ def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, in
     return folder, f"{what}, {pictures} names of {different} pictures of {row.width}×{row.height}, {pngs}"
 
 
-def spread(values: list[float], digits: int = 1) -> str:
+def spread(values: Sequence[float], digits: int = 1) -> str:
     """Median and range."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-
-
-def loaded(folder: Folder, config: Config, source: Source) -> Iterator[Batch]:
-    """The batches of a training, read as the trainer reads them."""
-    return batches(Samples(folder, config, source), Schedule(len(folder.training), config), config)
 
 
 def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
@@ -107,10 +103,9 @@ def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
                 cut = samples[kind][number * 1000 + address, address % len(folder.training), False]
                 if isinstance(cut, TrainerError):
                     raise cut
-                (
-                    cut.picture.clone(),
-                    cut.label.clone(),
-                )  # as into a batch: a view that nobody looks at would cost nothing
+                # As into a batch: a view that nobody looks at would cost nothing.
+                cut.picture.clone()
+                cut.label.clone()
             if number:  # the first round warms the file cache
                 speeds[kind].append(count * repeats / (time.perf_counter() - began))
     height, width = config.crop
@@ -123,68 +118,35 @@ def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
         click.echo(f"{kind:<12} {spread(values):>26}   {spread(times)}")
 
 
-def training(folder: Folder, config: Config, rounds: int, steps: int, compiled: bool) -> None:
+def training(folder: Folder, config: Config, rounds: int, steps: int) -> None:
     """Print how many pictures a second are trained on from each source, beside one batch again and again.
 
     With one thread, the time of the processor (of this process, not of workers) is what a busy machine
     disturbs least.
     """
-    device = torch.device(config.device)
-    model = build(folder.classes, "random", 0).to(device)
-    model = model.to(memory_format=torch.channels_last)
-    optimiser = make_optimiser(model, config)
-    forward: Any = torch.compile(model, dynamic=False) if compiled else model
-    configs = {kind: choose_source(dataclasses.replace(config, pictures=kind), folder) for kind in KINDS}
-    sources = {kind: open_source(of_kind, folder) for kind, of_kind in configs.items()}
-    one = next(loaded(folder, configs["resident"], sources["resident"]))
-    ready = Batch(one.pictures.to(device), one.labels.to(device), *one[2:])
-
-    def run(batches: Iterator[Batch], count: int) -> tuple[float, float]:
-        began, worked = time.perf_counter(), time.process_time()
-        for batch in itertools.islice(batches, count):
-            loss = update(forward, optimiser, [batch], 1e-4, config, device)
-        loss.item()  # a GPU is waited for
-        return time.perf_counter() - began, time.process_time() - worked
-
-    worked: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
-    speeds: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
-    loaders: dict[str, Callable[[], Iterator[Batch]]] = {"no loading": partial(itertools.repeat, ready)}
-    loaders |= {kind: partial(loaded, folder, configs[kind], sources[kind]) for kind in KINDS}
-    # Workers fill their queue while others train, so each turn begins anew and its first steps, which empty
-    # the queue, are not counted.
-    first = 4 * max(of_kind.workers for of_kind in configs.values()) or 1
-    order = list(loaders)
-    for number in range(rounds + 1):
-        for name in order[number % 4 :] + order[: number % 4]:
-            batches = loaders[name]()
-            run(batches, first)
-            seconds, cpu = run(batches, steps)
-            if number:
-                worked[name].append(1000 * cpu / (steps * one.labels.shape[0]))
-                speeds[name].append(steps * one.labels.shape[0] / seconds)
+    measured = speeds(folder, config, KINDS, rounds, steps)
+    floor = measured[0]
     height, width = config.net_crop
-    how = f"{config.device}, {config.threads} threads, {config.precision}{', torch.compile' if compiled else ''}"
-    how += f": batches of {config.batch} crops of {width}×{height}"
-    click.echo(f"\nTraining SwiftNet-18 on {how}; median (range) of {rounds} rounds of {steps} steps")
-    click.echo(
-        f"{'':<12} workers {'CPU ms a picture':>22} {'pictures/s':>18}   % of no loading (goal for the cache: 95)"
-    )
-    for name, values in speeds.items():
-        shares = [100 * one / other for one, other in zip(values, speeds["no loading"], strict=True)]
-        workers, cpu = configs[name].workers if name in configs else "–", spread(worked[name], 0)
-        click.echo(f"{name:<12} {workers:>7} {cpu:>22} {spread(values, 2):>18}   {spread(shares)}")
+    compiled = ", torch.compile" if config.compile else ""
+    how = f"{config.device}, {config.threads} threads, {config.precision}{compiled}"
+    click.echo(f"\nTraining SwiftNet-18 on {how}: batches of {config.batch} crops of {width}×{height};")
+    click.echo(f"median (range) of {rounds} rounds of {steps} steps")
+    columns = f"{'':<12} workers {'CPU ms a picture':>22} {'pictures/s':>18}"
+    click.echo(f"{columns}   % of {NO_LOADING} (goal for the cache: 95)")
+    for speed in measured:
+        workers = "–" if speed.workers is None else speed.workers
+        cpu, pace = spread(speed.cpu_ms, 0), spread(speed.pictures_per_second, 2)
+        share = spread(speed.percent_of(floor))
+        click.echo(f"{speed.source:<12} {workers:>7} {cpu:>22} {pace:>18}   {share}")
 
 
 def resident_set() -> float:
     """MB of memory of this process and its children, on Linux."""
     pages, own = os.sysconf("SC_PAGE_SIZE"), Path("/proc/self")
     children = (own / "task" / str(os.getpid()) / "children").read_text().split()
-    return (
-        sum(
-            int((Path("/proc") / pid / "statm").read_text().split()[1]) * pages for pid in ("self", *children)
-        )
-        / 1e6
-    )
+    statistics_of_all = [(Path("/proc") / pid / "statm").read_text() for pid in ("self", *children)]
+    resident = [int(statistics_of_one.split()[1]) for statistics_of_one in statistics_of_all]
+    return sum(resident) * pages / 1e6
 
 
 def epochs_of(root: Path, config: Config, epochs: int, answers: Any) -> None:
@@ -203,33 +165,68 @@ def memory(folder: Folder, config: Config, epochs: int) -> None:
     context = multiprocessing.get_context("spawn")
     size = sum(4 * row.height * row.width for row in folder.training) / 1e6
     click.echo(
-        f"\nMB of memory after each of {epochs} epochs of {len(folder.training)} pictures, {size:.0f} MB decoded; growth from the second on"
+        f"\nMB of memory after each of {epochs} epochs of {len(folder.training)} pictures, "
+        f"{size:.0f} MB decoded; growth from the second on"
     )
     for kind in KINDS:
         answers = context.Queue()
-        process = context.Process(
-            target=epochs_of,
-            args=(
-                folder.root,
-                choose_source(dataclasses.replace(config, pictures=kind), folder),
-                epochs,
-                answers,
-            ),
-        )
+        of_kind = choose_source(dataclasses.replace(config, pictures=kind), folder)
+        process = context.Process(target=epochs_of, args=(folder.root, of_kind, epochs, answers))
         process.start()
         values = [answers.get() for _ in range(epochs)]
         process.join()
-        click.echo(
-            f"{kind:<12} {' '.join(f'{value:6.0f}' for value in values)}   {100 * (values[-1] / values[min(1, epochs - 1)] - 1):+.1f} %"
-        )
+        growth = values[-1] / values[min(1, epochs - 1)] - 1
+        click.echo(f"{kind:<12} {' '.join(f'{value:6.0f}' for value in values)}   {100 * growth:+.1f} %")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is timed. ``crop``: the side of the crops in training; ``window``: of those that are only
+    read, ``windows`` of them a round."""
+
+    height: int
+    width: int
+    pictures: int
+    rounds: int
+    steps: int
+    crop: int
+    batch: int
+    threads: int
+    workers: int
+    window: int = 768
+    windows: int = 12
+    epochs: int = 6
+
+
+TINY = Sizes(
+    height=128,
+    width=256,
+    pictures=4,
+    rounds=1,
+    steps=1,
+    crop=64,
+    batch=2,
+    threads=1,
+    workers=-1,
+    window=64,
+    windows=4,
+    epochs=2,
+)
+
+
+def chosen_sizes(gpu: bool, given: dict[str, int | None]) -> Sizes:
+    """What the options ask for, else what suits the machine."""
+    of_machine = {"steps": 60, "crop": 768, "batch": 14} if gpu else {"steps": 4, "crop": 256, "batch": 4}
+    asked = {name: value for name, value in given.items() if value is not None}
+    return Sizes(height=1024, width=2048, **(of_machine | asked))  # type: ignore[arg-type]
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option(
     "--source", type=click.Path(path_type=Path), envvar="CITYSCAPES_DATASET", help="Folder of Cityscapes."
 )
-@click.option("--pictures", default=24, help="Training pictures.")
-@click.option("--rounds", default=5)
+@click.option("--pictures", default=24, show_default=True, help="Training pictures.")
+@click.option("--rounds", default=5, show_default=True)
 @click.option("--steps", type=int, help="Of training, in a turn. [default: 4 on a CPU, 60 on a GPU]")
 @click.option("--crop", type=int, help="Side of the crops in training. [default: 256 on a CPU, 768 on a GPU]")
 @click.option("--batch", type=int, help="[default: 4 on a CPU, 14 on a GPU]")
@@ -240,66 +237,34 @@ def memory(folder: Folder, config: Config, epochs: int) -> None:
     is_flag=True,
     help="Only to see that all of it runs: small drawn pictures, and no figure means anything.",
 )
-def main(
-    source: Path | None,
-    pictures: int,
-    rounds: int,
-    steps: int | None,
-    crop: int | None,
-    batch: int | None,
-    threads: int,
-    workers: int,
-    quick: bool,
-) -> None:
+def main(source: Path | None, quick: bool, **given: int | None) -> None:
     """Print the tables."""
-    data, gpu = os.environ.get("POISONGEN_TEST_DATA"), torch.cuda.is_available()
-    if source is None and data and (Path(data) / "cityscapes").is_dir():
-        source = Path(data) / "cityscapes"
-    size, epochs = (1024, 2048), 6
-    if quick:
-        source, pictures, rounds, steps, crop, batch, threads, size, epochs = (
-            None,
-            4,
-            1,
-            1,
-            64,
-            2,
-            1,
-            (128, 256),
-            2,
-        )
-    steps, crop, batch = (
-        steps or (60 if gpu else 4),
-        crop or (768 if gpu else 256),
-        batch or (14 if gpu else 4),
-    )
+    gpu = torch.cuda.is_available()
+    sizes = TINY if quick else chosen_sizes(gpu, given)
     settings = {
         "epochs": 10000,
-        "batch": batch,
-        "crop": f"{crop}x{crop}",
+        "batch": sizes.batch,
+        "crop": f"{sizes.crop}x{sizes.crop}",
         "init": "random",
-        "threads": threads,
-        "workers": workers,
+        "threads": sizes.threads,
+        "workers": sizes.workers,
     }
     config = resolve_auto(load("default", settings))
     with tempfile.TemporaryDirectory() as place:
-        folder, what = dataset(Path(place), source, max(pictures, batch), size)
+        root = None if quick else cityscapes_of(source)
+        pictures = max(sizes.pictures, sizes.batch)
+        folder, what = dataset(Path(place), root, pictures, (sizes.height, sizes.width))
         click.echo(what)
         began = time.perf_counter()
         cache.build(folder, cache.cache_file(folder, "auto"), config.threads)
         click.echo(f"cache built in {time.perf_counter() - began:.1f} s with {config.threads} threads")
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
-        crops(
-            folder,
-            dataclasses.replace(config, device="cpu", crop=(64, 64) if quick else (768, 768)),
-            rounds,
-            4 if quick else 12,
-        )
-        set_determinism(config)
+        of_windows = dataclasses.replace(config, device="cpu", crop=(sizes.window, sizes.window))
+        crops(folder, of_windows, sizes.rounds, sizes.windows)
         for compiled in (False, True) if gpu else (False,):
-            training(folder, config, rounds, steps, compiled)
-        memory(folder, config, epochs)
+            training(folder, dataclasses.replace(config, compile=compiled), sizes.rounds, sizes.steps)
+        memory(folder, config, sizes.epochs)
 
 
 if __name__ == "__main__":

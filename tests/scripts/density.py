@@ -1,8 +1,9 @@
-"""How dense the code is: syntax nodes a code line, conditional expressions, comprehensions, the densest functions.
+"""How dense the code is: syntax nodes a code line, conditional expressions, comprehensions.
 
-``make density``. A line that holds one thought has few nodes: the codebases that engineers hold up have 3 to 7 a
-line. The averages are a report, not a rule; what is nested (a conditional expression in a conditional expression,
-a comprehension in a comprehension) is refused by ``make lint``, which calls ``--check``.
+``make density`` prints them, and ranks the densest functions. A line that holds one thought has few nodes:
+the codebases that engineers hold up have 3 to 7 a line. The averages are a report, not a rule; what is nested
+(a conditional expression in a conditional expression, a comprehension in a comprehension) is refused by
+``make lint``, which calls ``--check``.
 """
 
 import ast

@@ -30,20 +30,14 @@ from trainer.training.optimise import make_optimiser, update
 ROOT = Path(__file__).parents[2]
 
 
-def command(data: Path, run: Path, settings: list[str], workers: int) -> list[str]:
-    """The command that a user would type."""
-    return [
-        sys.executable,
-        "-m",
-        "trainer",
-        "train",
-        str(data),
-        "--out",
-        str(run),
-        "--workers",
-        str(workers),
-        *settings,
-    ]
+def python(*words: object) -> list[str]:
+    """A command of either program, as a user would type it."""
+    return [sys.executable, "-m", *map(str, words)]
+
+
+def train(data: Path, run: Path, settings: list[str], workers: int) -> list[str]:
+    """The command that trains."""
+    return python("trainer", "train", data, "--out", run, "--workers", workers, *settings)
 
 
 def go(line: list[str]) -> None:
@@ -73,11 +67,13 @@ def stop(line: list[str], run: Path, number: signal.Signals) -> int:
 def bits(run: Path) -> dict[str, object]:
     """All that must be the same."""
     rows = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.pop("timing")
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["run"]["config"].pop("workers")
     return {
         "weights": load_file(run / "model.safetensors"),
-        "log": [{key: value for key, value in row.items() if key != "timing"} for row in rows],
+        "log": rows,
         "metrics": metrics,
         "panel": (run / "panel.png").read_bytes(),
     }
@@ -87,11 +83,9 @@ def same(one: object, other: object) -> bool:
     """Equal, and tensors bit by bit."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return (
-        torch.equal(one, other)
-        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
-        else one == other
-    )
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return one == other
 
 
 def cost(folder: Folder, config: Config, rounds: int) -> tuple[float, float, float]:
@@ -119,76 +113,90 @@ def cost(folder: Folder, config: Config, rounds: int) -> tuple[float, float, flo
     return statistics.median(times[True]), statistics.median(times[False]), ratio
 
 
+def poisoned_streets(folder: Path, pictures: int, size: str) -> Path:
+    """A dataset of drawn streets, one in ten poisoned."""
+    streets, data = folder / "streets", folder / "data"
+    validation = max(2, pictures // 6)
+    go(python("poisongen", "draw", streets, "--train", pictures, "--val", validation, "--size", size))
+    attack = ("--attack", "nni", "--rate", "0.1")
+    go(python("poisongen", "cityscapes", "--source", streets, *attack, "--out", data))
+    return data
+
+
+def train_four_times(data: Path, folder: Path, options: list[str]) -> dict[str, Path]:
+    """What happened to each run, and its folder: the first is the reference."""
+    runs = {"in one go": folder / "whole" / "run", "2 workers": folder / "workers" / "run"}
+    go(train(data, runs["in one go"], options, 0))
+    go(train(data, runs["2 workers"], options, 2))
+    for verb, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT)):
+        run = folder / verb / "run"
+        epochs = stop(train(data, run, options, 2), run, number)
+        go(train(data, run, options, 1))
+        runs[f"{verb} in epoch {epochs + 1}, gone on with 1 worker"] = run
+    return runs
+
+
+def compare(runs: dict[str, Path]) -> None:
+    """Say of each run whether its bits are those of the first. Raises ClickException if any differ."""
+    (first, reference_run), *others = runs.items()
+    reference, exact = bits(reference_run), True
+    for name, run in others:
+        differing = [part for part, value in bits(run).items() if not same(reference[part], value)]
+        exact = exact and not differing
+        found = f"DIFFERENT {', '.join(differing)}" if differing else "the same bits"
+        click.echo(f"{name}: {found} as {first}")
+    if not exact:
+        raise click.ClickException("Not exact.")
+    tensors = len(reference["weights"])  # type: ignore[arg-type]
+    click.echo(f"weights ({tensors} tensors), log, metrics and panel: all bits are the same")
+
+
 @click.command(help="Train four times, killed, interrupted and not, and compare all bits.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="A dataset folder. [default: 48 drawn streets, poisoned]"
-)
+@click.option("--data", type=click.Path(path_type=Path), help="A dataset folder. [default: drawn streets]")
+@click.option("--pictures", default=48, show_default=True, help="Training pictures that are drawn.")
+@click.option("--size", default="256x128", show_default=True, help="Of pictures that are drawn.")
 @click.option("--epochs", default=5, show_default=True, help="At least 4.")
+@click.option("--rounds", default=12, show_default=True, help="Steps that are timed with each kernel.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--threads", default=1, show_default=True, help="Of the CPU.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting of the trainer."
-)
-def main(data: Path | None, epochs: int, device: str, threads: int, settings: tuple[str, ...]) -> None:
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting of the trainer.")
+def main(
+    data: Path | None,
+    pictures: int,
+    size: str,
+    epochs: int,
+    rounds: int,
+    device: str,
+    threads: int,
+    settings: tuple[str, ...],
+) -> None:
     """Exit code 1 if any bit differs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if data is None:
-            data, streets = folder / "data", folder / "streets"
-            go([sys.executable, "-m", "poisongen", "draw", str(streets), "--train", "48", "--val", "8"])
-            line = [
-                "cityscapes",
-                "--source",
-                str(streets),
-                "--attack",
-                "nni",
-                "--rate",
-                "0.1",
-                "--out",
-                str(data),
-            ]
-            go([sys.executable, "-m", "poisongen", *line])
+        data = data or poisoned_streets(folder, pictures, size)
         opened = open_folder(data)
         # From files: there would be nothing to do for workers where pictures are resident.
-        changes = {"pictures": "files", "checkpoint_every": "1"} | dict(
-            text.split("=", 1) for text in settings
-        )
+        changes = {"pictures": "files", "checkpoint_every": "1"}
+        changes |= dict(text.split("=", 1) for text in settings)
         changes |= {"epochs": str(epochs), "device": device, "threads": str(threads)}
         preset = opened.dataset if opened.dataset in presets() else "default"
         config = resolve_auto(load(preset, changes))
+        click.echo(
+            f"{config.device}, {config.threads} threads, {config.precision}, torch {torch.__version__}: "
+            f"{config.epochs} epochs of"
+        )
+        click.echo(
+            f"{len(opened.training)} pictures, batches of {config.batch}, "
+            f"{config.model} with {config.backbone}"
+        )
         options = [f"--preset={preset}", *(f"--set={key}={value}" for key, value in changes.items())]
+        runs = train_four_times(data, folder, options)
+        exact, free, ratio = cost(opened, config, rounds)
         click.echo(
-            f"{config.device}, {config.threads} threads, {config.precision}, torch {torch.__version__}: {epochs} epochs of"
+            f"a step with exact kernels {1000 * exact:.0f} ms, with free ones {1000 * free:.0f} ms: "
+            f"{ratio:.3f} times"
         )
-        click.echo(
-            f"{len(opened.training)} pictures, batches of {config.batch}, {config.model} with {config.backbone}"
-        )
-
-        stories = {"in one go": folder / "whole" / "run", "2 workers": folder / "workers" / "run"}
-        go(command(data, stories["in one go"], options, 0))
-        go(command(data, stories["2 workers"], options, 2))
-        for verb, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT)):
-            run = folder / verb / "run"
-            at = stop(command(data, run, options, 2), run, number)
-            go(command(data, run, options, 1))
-            stories[f"{verb} in epoch {at + 1}, gone on with 1 worker"] = run
-        first, *others = stories.items()
-        reference, wrong = bits(first[1]), 0
-        for story, run in others:
-            differing = [part for part, value in bits(run).items() if not same(reference[part], value)]
-            wrong += bool(differing)
-            click.echo(
-                f"{story}: {'DIFFERENT ' + ', '.join(differing) if differing else 'the same bits'} as {first[0]}"
-            )
-        exact, free, ratio = cost(opened, config, 12)
-        click.echo(
-            f"a step with exact kernels {1000 * exact:.0f} ms, with free ones {1000 * free:.0f} ms: {ratio:.3f} times"
-        )
-    if wrong:
-        raise click.ClickException("Not exact.")
-    click.echo(
-        f"weights ({len(reference['weights'])} tensors), log, metrics and panel: all bits are the same"
-    )  # type: ignore[arg-type]
+        compare(runs)
 
 
 if __name__ == "__main__":

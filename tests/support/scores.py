@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 
 
 def run(*arguments: object):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 from trainer.dataset import cache as caching
 from trainer.dataset.cache import Cache, build, cache_file, compare, require
 from trainer.dataset.folder import Folder, open_folder

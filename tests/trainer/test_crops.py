@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 from trainer.config import load
 from trainer.dataset.folder import Folder, open_folder
 from trainer.dataset.pictures import read_label, read_mask

@@ -20,7 +20,7 @@ from torchvision.models import segmentation
 import trainer.networks.models
 import trainer.train as training
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 from trainer.config import Config, from_json, load, resolve_auto
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import Interrupted, SettingError, WeightsError
@@ -719,7 +719,7 @@ def test_models_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     first = next(size for size in listed["models"] if size["width"] == 1)
     assert (first["model"], first["backbone"], first["parameters"]) == ("swiftnet", "resnet18", 11_797_071)
 
-    monkeypatch.setattr("trainer.cli.commands.variants", lambda: [("swiftnet", "resnet18", 1.0)])
+    monkeypatch.setattr("trainer.networks.models.variants", lambda: [("swiftnet", "resnet18", 1.0)])
     result = CliRunner().invoke(main, ["models"])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1].split() == [

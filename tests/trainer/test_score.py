@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 from trainer.dataset.folder import Folder, Row, open_folder
 from trainer.dataset.pictures import read_picture
 from trainer.networks.swiftnet import SwiftNet

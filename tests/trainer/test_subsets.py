@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.commands import main
+from trainer.cli.main import main
 from trainer.dataset.folder import Folder, open_folder
 from trainer.scoring.evaluate import dataset_facts, score
 from trainer.scoring.figures import packed, restricted, unpacked

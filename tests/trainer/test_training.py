@@ -123,7 +123,7 @@ def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> No
     """The command gives the same model.safetensors with 0, 1 and 4 workers, and after a SIGKILL."""
     options = [f"--set={key}={value}" for key, value in SMALL.items()] + ["--preset=default"]
     script = (
-        "import sys, trainer.cli.commands as c\n"
+        "import sys, trainer.cli.main as c\n"
         "for w in '014': c.main([*sys.argv[2:], '--out', sys.argv[1] + w, '--workers', w], standalone_mode=False)"
     )
     command = [
