@@ -26,6 +26,7 @@ from poisongen.format.manifest import (
     measure_of,
     rows_text,
 )
+from poisongen.format.sums import sums_text
 from poisongen.freeze.card import data_card
 from poisongen.freeze.partial_folder import PartialFolder
 from poisongen.freeze.plan import Entry, Plan, planned_row
@@ -306,11 +307,6 @@ def build(
         size = sum((place.path / path).stat().st_size for path in (*sums, SUMS))
         place.seal({*sums, SUMS})
     return Built(out, manifest, len(sums) + 1, size, sum(one.copied for one in done.values()), len(kept))
-
-
-def sums_text(sums: Mapping[str, str]) -> str:
-    """``SHA256SUMS``: as sha256sum writes it, sorted by path."""
-    return "".join(f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(sums.items()))
 
 
 def describe(plan: Plan, source: Source, rows: list[Row], lists: tuple[str, ...]) -> Manifest:

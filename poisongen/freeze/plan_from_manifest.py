@@ -9,8 +9,9 @@ from poisongen.datasets.reading import Reader
 from poisongen.disk import read_file
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
-from poisongen.format.counts import contradictions
-from poisongen.format.manifest import Labels, Manifest, Row, read
+from poisongen.format.consistency import contradictions
+from poisongen.format.manifest import Labels, Manifest, Row
+from poisongen.format.read import read
 from poisongen.freeze.plan import RELABELLED, Entry, Examiner, Plan, not_eligible, planned_row
 from poisongen.imaging.pixels import digest_bytes
 from poisongen.names import MANIFEST
