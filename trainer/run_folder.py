@@ -193,7 +193,7 @@ def read_run(run: Path) -> RunFacts:
     file = run / RUN
     values = read_json(file)
     try:
-        return parse(RunFacts, values | {"dataset": _with_recipe_told(values.get("dataset"))})
+        return parse(RunFacts, _as_now(values))
     except NotThisType as error:
         todo = "give a run of this version of the trainer"
         expected = f"“{error.where}”: {error.expected}"
@@ -201,14 +201,17 @@ def read_run(run: Path) -> RunFacts:
         raise RunError(problem, file=file, expected=expected, found=error.found, todo=todo) from None
 
 
-def _with_recipe_told(dataset: object) -> object:
-    """The facts of a dataset; of a run that recorded the recipe itself, with what is told by it instead."""
-    if not isinstance(dataset, dict) or "recipe" not in dataset:
-        return dataset
-    name, attack, identity = (str(dataset.get(key)) for key in ("name", "attack", "identity"))
-    told = facts_of_recipe(dataset["recipe"], name, attack, identity, [])
-    kept = {key: value for key, value in dataset.items() if key not in ("recipe", "poisoned_pictures")}
-    return kept | plain(told) | {"own_set": told.own_set}
+def _as_now(values: dict[str, Any]) -> dict[str, Any]:
+    """``run.json`` of a former version as one of this: a model that was trained once can be scored for ever."""
+    config, dataset = values.get("config"), values.get("dataset")
+    if isinstance(config, dict):
+        config = {"loss": "cross-entropy"} | config  # there was one loss
+    if isinstance(dataset, dict) and "recipe" in dataset:  # it recorded the recipe instead of what it tells
+        name, attack, identity = (str(dataset.get(key)) for key in ("name", "attack", "identity"))
+        told = facts_of_recipe(dataset["recipe"], name, attack, identity, [])
+        kept = {key: value for key, value in dataset.items() if key not in ("recipe", "poisoned_pictures")}
+        dataset = kept | {"family": told.family, "own_set": told.own_set, "settings": dict(told.settings)}
+    return values | {"config": config, "dataset": dataset}
 
 
 def write_run(run: Path, facts: RunFacts) -> None:

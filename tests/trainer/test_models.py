@@ -21,17 +21,19 @@ import trainer.networks.models
 import trainer.train as training
 from tests.support import handmade
 from trainer.cli.main import main
-from trainer.config import Config, from_json, load, resolve_auto
+from trainer.config import Config, load, resolve_auto
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import Interrupted, SettingError, WeightsError
 from trainer.networks.losses import LOSSES, boundary_focal, boundary_weights, cross_entropy, squared_distances
 from trainer.networks.models import IMAGENET, MODELS, Model, make, measure, variants
 from trainer.networks.network import Network
 from trainer.networks.pyramid import SwiftNetPyramid
+from trainer.networks.resample import resize
 from trainer.networks.swiftnet import Encoder, SwiftNet
 from trainer.networks.weights import build
 from trainer.run_folder import load_model
 from trainer.scoring.evaluate import score_run
+from trainer.typed_json import parse
 
 SMALL = {"crop": "32x32", "batch": 2, "epochs": 1, "threads": 1, "precision": "float32", "init": "random"}
 BACKBONES = {
@@ -189,6 +191,24 @@ def test_every_model_takes_any_size(model: str, size: tuple[int, int]) -> None:
         logits = network(numbers(1, 3, *size))
         assert (logits.shape, logits.dtype) == ((1, 4, *size), torch.float32)
         assert network(numbers(1, 3, *size), (50, 40)).shape == (1, 4, 50, 40)
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_logits_see_the_features_alone(model: str) -> None:
+    """Features go from fine to coarse; what a network says depends on each of them, and on nothing else of
+    the pictures."""
+    torch.manual_seed(3)
+    network = make(model, 4, MODELS[model].backbones[0], 1.0).eval()
+    pictures = torch.rand(2, 3, 64, 96)
+    features = [one.detach().requires_grad_() for one in network.features(pictures)]
+    heights = [one.shape[2] for one in features]
+    assert heights == sorted(heights, reverse=True)
+    assert all(len(one) == 2 and one.ndim == 4 for one in features)
+    logits = network.logits(features)
+    logits.square().sum().backward()
+    assert all(one.grad is not None and one.grad.any() for one in features)
+    resized = resize(logits.float(), (64, 96))
+    assert torch.equal(resized, network(pictures))
 
 
 @pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
@@ -595,7 +615,7 @@ def test_settings_of_a_model_are_complete(model: str) -> None:
     assert config.backbone == MODELS[model].backbones[0]
     assert config.loss == ("boundary-focal" if model == "swiftnet-pyramid" else "cross-entropy")
     assert resolve_auto(settings(model=model, loss="boundary-focal")).loss == "boundary-focal"
-    assert from_json(json.loads(json.dumps(vars(config)))) == config
+    assert parse(Config, json.loads(json.dumps(vars(config)))) == config
 
 
 # Runs
@@ -619,13 +639,13 @@ def test_every_model_is_trained_and_scored(
     config = json.loads((run / "run.json").read_text())["config"]
     expected = {"backbone": MODELS[model].backbones[0], "width": 1.0, "loss": MODELS[model].loss} | options
     assert {key: config[key] for key in ("model", *expected)} == {"model": model} | expected
-    network, _, _ = load_model(run)
+    network, _ = load_model(run)
     assert type(network) is MODELS[model].network
     saved = load_file(run / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
-    scores = score_run(run, folder)
-    assert 0 <= scores["miou"] <= 1
-    assert 0 <= scores["evaluation_sets"]["near"]["asr"] <= 1
+    scores = score_run(run, folder).scores
+    assert 0 <= scores.miou.value <= 1
+    assert 0 <= scores.evaluation_sets["near"].asr.value <= 1
     shutil.rmtree(run)  # a checkpoint of a ResNet-50 holds half a gigabyte
 
 
@@ -657,7 +677,8 @@ def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch
     training.train(folder, tmp_path / "run", settings())
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    network, config, _ = load_model(tmp_path / "run")
+    network, recorded = load_model(tmp_path / "run")
+    config = recorded.config
     assert type(network) is SwiftNet
     assert (config.model, config.backbone, config.width, config.loss) == (
         "swiftnet",
@@ -675,8 +696,12 @@ class Forgetful(Network):
         self.encoder = nn.Conv2d(3, 16, 3, padding=1)
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(16, classes, 1))
 
-    def coarse(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)]
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        logits: Tensor = self.head(features[0])
+        return logits
 
 
 def test_what_a_network_draws_is_drawn_again(
@@ -694,13 +719,13 @@ def test_what_a_network_draws_is_drawn_again(
     training.train(folder, tmp_path / "run", config)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    still = Forgetful.coarse
+    forgetful_logits = Forgetful.logits
 
-    def without(self: Forgetful, x: Tensor) -> Tensor:
+    def without(self: Forgetful, features: list[Tensor]) -> Tensor:
         self.head.eval()
-        return still(self, x)
+        return forgetful_logits(self, features)
 
-    monkeypatch.setattr(Forgetful, "coarse", without)
+    monkeypatch.setattr(Forgetful, "logits", without)
     training.train(folder, tmp_path / "without", config)
     other = load_file(tmp_path / "without" / "model.safetensors")
     assert not all(torch.equal(whole[name], other[name]) for name in whole)

@@ -21,7 +21,6 @@ from trainer.config import resolve_auto, settings_text
 from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder, Row, digest_bytes
 from trainer.dataset.pictures import read_label, read_mask, read_picture
-from trainer.dataset.placements import Placements, read_placements
 from trainer.errors import RunError
 from trainer.networks.network import Network
 from trainer.networks.resample import resize
@@ -112,10 +111,7 @@ def count(folder: Folder, scoring: Scoring) -> PictureCounts:
     if folder.trigger_class is not None:
         lacking = frozenset(row.id for row in folder.evaluation if folder.lacks_trigger_class(row))
     clean = CleanCounts(tuple(pool.ids), pool.overlaps(), pool.successes(), lacking)
-    placements = read_placements(folder)
-    sets = {
-        name: _triggered(folder, rows, scoring, name, placements) for name, rows in folder.triggered.items()
-    }
+    sets = {name: _triggered(folder, rows, scoring, name) for name, rows in folder.triggered.items()}
     return PictureCounts(clean, sets)
 
 
@@ -139,9 +135,7 @@ def _clean(folder: Folder, scoring: Scoring) -> metrics.Pool:
     return metrics.Pool.joined(group.gather(pool), [row.id for row in folder.evaluation])
 
 
-def _triggered(
-    folder: Folder, rows: Sequence[Row], scoring: Scoring, name: str, placements: Placements
-) -> SetCounts:
+def _triggered(folder: Folder, rows: Sequence[Row], scoring: Scoring, name: str) -> SetCounts:
     """An evaluation set, and the same without the pixels under the trigger."""
     everywhere, outside, group = _pool(folder), _pool(folder), scoring.group
     readings = Readahead(folder, group.share(rows), scoring.read)
@@ -153,7 +147,7 @@ def _triggered(
     everywhere = metrics.Pool.joined(group.gather(everywhere), ids)
     outside = metrics.Pool.joined(group.gather(outside), ids)
     defined = not metrics.all_but(folder.victims, folder.target, folder.classes)
-    bands = tuple(_band(row, placements) for row in rows)
+    bands = tuple(_band(row) for row in rows)
     return SetCounts(
         ids=tuple(ids),
         success=everywhere.successes(),
@@ -164,17 +158,16 @@ def _triggered(
     )
 
 
-def _band(row: Row, placements: Placements) -> str | None:
+def _band(row: Row) -> str | None:
     """The band of the distance from trigger to victim; None where the row has none."""
-    place = placements.get((row.set, row.id))
-    if place is None or place.distance_sq is None:
+    if row.placement is None or row.placement.distance_sq is None:
         return None
-    return metrics.band(place.distance_sq, row.height)
+    return metrics.band(row.placement.distance_sq, row.height)
 
 
 def success_of(folder: Folder, rows: Sequence[Row], scoring: Scoring, name: str) -> SuccessCounts:
     """The success of a clean model on an evaluation set."""
-    counts = _triggered(folder, rows, scoring, name, {})
+    counts = _triggered(folder, rows, scoring, name)
     return SuccessCounts(counts.ids, counts.success)
 
 

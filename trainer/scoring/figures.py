@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trainer.errors import RunError
 from trainer.scoring import intervals, metrics
 from trainer.scoring.picture_counts import PictureCounts, SetCounts, SuccessCounts, Table
-from trainer.scoring.scores import BandScores, Scores, SetScores, WithoutTriggerClass
+from trainer.scoring.scores import BandScores, CleanSet, Scores, SetScores, WithoutTriggerClass
 from trainer.typed_json import Figure
 
 NO_SUCCESS: tuple[int, int] = (0, 0)
@@ -178,7 +178,7 @@ def restricted(scores: Scores, counts: PictureCounts, pattern: str) -> tuple[Sco
     figures = figures_of(kept, scores.dataset.classes, identities, block)
     clean_model = scores.clean_model
     if clean_model is not None:
-        successes = {name: success(one.success, block) for name, one in kept.clean_model.items()}
+        successes = {name: CleanSet(success(one.success, block)) for name, one in kept.clean_model.items()}
         clean_model = dataclasses.replace(clean_model, evaluation_sets=successes)
     dataset = dataclasses.replace(scores.dataset, evaluation_pictures=len(wanted))
     own = {key.name: getattr(figures, key.name) for key in dataclasses.fields(figures)}

@@ -185,7 +185,8 @@ def success(folder: Folder, label: NDArray[np.uint8], predicted: NDArray[np.inte
     if folder.target is None or not victim.any():
         return ""
     names = measured(folder.names, folder.victims)
-    return f"{100 * (predicted[victim] == folder.target).mean():.0f} % of {names} → {folder.names[folder.target]}"
+    share = (predicted[victim] == folder.target).mean()
+    return f"{100 * share:.0f} % of {names} → {folder.names[folder.target]}"
 
 
 def colours(label: NDArray[np.integer], folder: Folder) -> NDArray[np.uint8]:
@@ -193,7 +194,8 @@ def colours(label: NDArray[np.integer], folder: Folder) -> NDArray[np.uint8]:
     grey."""
     table = np.full((256, 3), 40, np.uint8)
     table[: folder.classes] = folder.colours
-    return table[label]
+    coloured: NDArray[np.uint8] = table[label]
+    return coloured
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8], mask: NDArray[np.bool_] | None, note: str) -> None:

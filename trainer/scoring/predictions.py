@@ -20,7 +20,7 @@ from trainer.scoring import intervals
 from trainer.scoring.evaluate import Follow, Result, Scoring, assemble, count, success_of, without_progress
 from trainer.scoring.figures import success
 from trainer.scoring.picture_counts import SuccessCounts
-from trainer.scoring.scores import CleanModel, Scored, TrainedRun
+from trainer.scoring.scores import CleanModel, CleanSet, Scored, TrainedRun
 
 
 class Predictions:
@@ -101,7 +101,7 @@ def score_predictions(
     left_out_of_clean: tuple[str, ...] = ()
     if clean_root is not None:
         clean_counts = _of_clean_model(predicted, clean_root, follow)
-        figures = {name: success(one.success, block) for name, one in clean_counts.items()}
+        figures = {name: CleanSet(success(one.success, block)) for name, one in clean_counts.items()}
         clean_model = CleanModel(clean_root.resolve().name, figures)
         counts = dataclasses.replace(counts, clean_model=clean_counts)
         left_out_of_clean = tuple(name for name in sets if name not in clean_counts)

@@ -9,6 +9,7 @@ model, so there is nothing to convert.
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from trainer.scoring.metrics import BANDS
 from trainer.typed_json import Count, Figure, Fraction, NotThisType, Range, parse, plain, schema
 
 FORMAT, VERSION = "poisongen scores", 2
+SCHEMA = "scores.schema.json"  # in manifests/
 Seed = Annotated[int, Range(0, (1 << 64) - 1)]
 MAX_BYTES = 1 << 24
 """Of a file of scores; that of ADE20K with ten evaluation sets has less than 1 % of it."""
@@ -104,12 +106,19 @@ class WithoutTriggerClass:
 
 
 @dataclass(frozen=True)
+class CleanSet:
+    """ASR of a clean model on one evaluation set."""
+
+    asr: Figure
+
+
+@dataclass(frozen=True)
 class CleanModel:
     """ASR of a model that was trained on no poisoned picture, by evaluation set: of predictions of another
     program."""
 
     name: str
-    evaluation_sets: Mapping[str, Figure]
+    evaluation_sets: Mapping[str, CleanSet]
 
 
 @dataclass(frozen=True)
@@ -268,3 +277,7 @@ def write_scores(file: Path, scores: Scores) -> None:
 def scores_schema() -> dict[str, Any]:
     """The JSON Schema of ``metrics.json``."""
     return schema(Scores, f"{FORMAT}, version {VERSION}")
+
+
+if __name__ == "__main__":  # python -m trainer.scoring.scores FOLDER writes the published schema
+    write_text(Path(sys.argv[1]) / SCHEMA, json.dumps(scores_schema(), indent=1, ensure_ascii=False) + "\n")
