@@ -244,9 +244,9 @@ def _named_baseline(own: FolderScores) -> dict[str, Baseline]:
     if model is None:
         return {}
     baseline = {}
-    for name, asr in model.evaluation_sets.items():
+    for name, clean in model.evaluation_sets.items():
         read_success = partial(_success_of_clean_model, own, name)
-        baseline[name] = Baseline(asr, (model.name, asr), None, read_success)
+        baseline[name] = Baseline(clean.asr, (model.name, clean.asr), None, read_success)
     return baseline
 
 
