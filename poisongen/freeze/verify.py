@@ -16,6 +16,7 @@ from poisongen.format.read import read
 from poisongen.format.sums import parse_sums
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.pixels import (
+    Box,
     Pixels,
     decode_art,
     decode_label,
@@ -24,7 +25,6 @@ from poisongen.imaging.pixels import (
     digest_pixels,
 )
 from poisongen.names import CARD, DERIVED, MANIFEST, PLAN, SAMPLES, SUMS, prefix
-from poisongen.placement import Box
 
 
 @dataclass(frozen=True)
