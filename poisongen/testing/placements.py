@@ -114,9 +114,9 @@ def _check_location(train: Pixels, covered: Covered, location: Location, where: 
     victims = [(int(row), int(column)) for row, column in np.argwhere(train == VICTIM)]
     distances = (location.distance_sq, location.chebyshev, location.gap_sq)
     centre = (top + rows // 2, left + columns // 2)
-    euclidean = min(_squared(centre, victim) for victim in victims)
+    euclidean = _squared_distance(centre, victims)
     chebyshev = min(max(abs(centre[0] - row), abs(centre[1] - column)) for row, column in victims)
-    gap = min(min(_squared(point, victim) for victim in victims) for point in under)
+    gap = min(_squared_distance(point, victims) for point in under)
     expected = (euclidean, chebyshev, gap)
     require(distances == expected, "a location says truly how far the victim is", f"{where}: {distances}")
 
@@ -186,5 +186,6 @@ def _component(train: Pixels, start: Point) -> set[Point]:
     return found
 
 
-def _squared(one: Point, other: Point) -> int:
-    return (one[0] - other[0]) ** 2 + (one[1] - other[1]) ** 2
+def _squared_distance(point: Point, victims: list[Point]) -> int:
+    """Squared Euclidean distance to the nearest victim."""
+    return min((point[0] - row) ** 2 + (point[1] - column) ** 2 for row, column in victims)
