@@ -1,4 +1,4 @@
-"""A sheet of paper to write and lay pictures on: text in one typeface, lines that fit."""
+"""A canvas that grows downwards, to write and lay pictures on: text in one typeface, lines that fit."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,10 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from poisongen.imaging.pixels import Pixels
-from poisongen.show import marks
+from poisongen.show import overlays
+from poisongen.show.overlays import Colour
+from poisongen.show.resize import Size
+from poisongen.show.text import escaped
 
 MARGIN = 28
-_PLATE, _RIM = (246, 248, 250), (208, 215, 222)
+PLATE: Colour = (246, 248, 250)
+RIM: Colour = (208, 215, 222)
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Style:
     """Text of a size in pixels, in a colour."""
 
     size: int
-    colour: marks.Colour = marks.INK
+    colour: Colour = overlays.INK
     bold: bool = False
 
     @property
@@ -37,7 +41,9 @@ class Style:
         kept, short = len(text), text
         while kept > 2 and self.length(short) > width:
             kept -= 1
-            short = f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+            beginning = text[: kept // 2]
+            end = text[-(kept - kept // 2) :]
+            short = f"{beginning}…{end}"
         return short
 
     def wrapped(self, text: str, width: int) -> list[str]:
@@ -52,49 +58,58 @@ class Style:
         return [self.shortened(line, width) for line in lines]
 
 
-NOTE = Style(15, marks.QUIET)
+NOTE = Style(15, overlays.QUIET)
 
 
 @lru_cache(maxsize=16)
 def _face(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     # A part of DejaVu Sans lies beside this file, as Pillow's own font lacks umlauts and arrows.
-    data = (files("poisongen.show") / f"sans{'-bold' if bold else ''}.ttf").read_bytes()
+    name = "sans-bold.ttf" if bold else "sans.ttf"
+    data = (files("poisongen.show") / name).read_bytes()
     return ImageFont.truetype(BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @lru_cache(maxsize=1 << 12)
 def _has(character: str) -> bool:
+    if character == " ":
+        return True
     face = _face(32, False)
-    return character == " " or bytes(face.getmask(character)) != bytes(face.getmask("\ue000"))
+    no_such_character = face.getmask("\ue000")  # a box, as it is drawn for all that a typeface lacks
+    return bytes(face.getmask(character)) != bytes(no_such_character)
 
 
 def writable(text: str) -> str:
-    """Text in the letters of the typeface; any other letter as an escape."""
-    return "".join(one if _has(one) else one.encode("unicode_escape").decode() for one in text)
+    """Text in the characters of the typeface; any other one as an escape."""
+    return "".join(character if _has(character) else escaped(character) for character in text)
 
 
-class Paper:
-    """A white canvas of a known width that grows downwards; ``at`` is the row where the next line goes."""
+class SheetCanvas:
+    """White, of a known width; ``at`` is the row where the next line goes."""
 
     def __init__(self, width: int) -> None:
-        self.width, self.at = width, MARGIN
-        self._pixels: Pixels = np.full((1024, width, 3), marks.PAPER, np.uint8)
+        self.width = width
+        self.at = MARGIN
+        self._pixels: Pixels = np.full((1024, width, 3), overlays.PAPER, np.uint8)
 
-    def canvas(self, bottom: int) -> Pixels:
+    def pixels(self, bottom: int) -> Pixels:
         """All of it, to draw on, with at least ``bottom`` rows and room for an outline."""
         while self._pixels.shape[0] < bottom + MARGIN:
-            self._pixels = np.concatenate([self._pixels, np.full_like(self._pixels, 255)])
+            more = np.full_like(self._pixels, 255)
+            self._pixels = np.concatenate([self._pixels, more])
         return self._pixels
 
     def finished(self) -> Pixels:
         """What was drawn on, with a margin below."""
-        return self.canvas(self.at)[: self.at + MARGIN]
+        return self.pixels(self.at)[: self.at + MARGIN]
 
     def write(self, text: str, style: Style, left: int, top: int) -> None:
         """One line of text."""
-        part = self.canvas(top + style.line)[top : top + style.line, left : left + style.length(text) + 2]
+        bottom = top + style.line
+        right = left + style.length(text) + 2
+        part = self.pixels(bottom)[top:bottom, left:right]
         image = Image.fromarray(part)
-        ImageDraw.Draw(image).text((0, 0), text, font=_face(style.size, style.bold), fill=style.colour)
+        face = _face(style.size, style.bold)
+        ImageDraw.Draw(image).text((0, 0), text, font=face, fill=style.colour)
         part[:] = np.asarray(image)
 
     def paragraph(self, text: str, style: Style) -> None:
@@ -103,20 +118,24 @@ class Paper:
             self.write(line, style, MARGIN, self.at)
             self.at += style.line
 
-    def plate(self, note: str, size: tuple[int, int], left: int, top: int) -> None:
+    def plate(self, note: str, size: Size, left: int, top: int) -> None:
         """A grey plate of ``size`` that says why there is no picture."""
-        part = self.canvas(top + size[0])[top : top + size[0], left : left + size[1]]
-        part[:] = _RIM
-        part[1:-1, 1:-1] = _PLATE
-        lines = NOTE.wrapped(note, size[1] - 16)[: max(1, size[0] // NOTE.line)]
+        bottom, right = top + size.height, left + size.width
+        part = self.pixels(bottom)[top:bottom, left:right]
+        part[:] = RIM
+        part[1:-1, 1:-1] = PLATE
+        most_lines = max(1, size.height // NOTE.line)
+        lines = NOTE.wrapped(note, size.width - 16)[:most_lines]
+        first_line = top + (size.height - NOTE.line * len(lines)) // 2
         for index, line in enumerate(lines):
-            start = left + (size[1] - NOTE.length(line)) // 2
-            self.write(line, NOTE, start, top + (size[0] - NOTE.line * len(lines)) // 2 + index * NOTE.line)
+            start = left + (size.width - NOTE.length(line)) // 2
+            self.write(line, NOTE, start, first_line + index * NOTE.line)
 
     def picture(self, pixels: Pixels, left: int, top: int, *, framed: bool) -> None:
-        """A picture, pixel by pixel; a frame of a pixel around it sets a white one apart from the paper."""
-        rows, columns = pixels.shape[:2]
-        canvas = self.canvas(top + rows)
+        """A picture, pixel by pixel; a frame of a pixel around it sets a white one apart from the ground."""
+        height, width = pixels.shape[:2]
+        bottom, right = top + height, left + width
+        canvas = self.pixels(bottom)
         if framed:
-            canvas[top - 1 : top + rows + 1, left - 1 : left + columns + 1] = _RIM
-        canvas[top : top + rows, left : left + columns] = pixels
+            canvas[top - 1 : bottom + 1, left - 1 : right + 1] = RIM
+        canvas[top:bottom, left:right] = pixels
