@@ -99,6 +99,12 @@ def _bins(found: Sequence[Distance]) -> tuple[int, ...]:
 
 def _summary(metric: str, found: Sequence[Distance]) -> MetricSummary:
     counts = Counter(distance.band for distance in found)
-    bands = tuple(counts[index] for index in range(len(BAND_LIMITS) + 1))
+    number_of_bands = len(BAND_LIMITS) + 1
     lengths = [distance.at_band_rows for distance in found]
-    return MetricSummary(metric, bands, min(lengths), median(lengths), max(lengths))
+    return MetricSummary(
+        metric=metric,
+        bands=tuple(counts[index] for index in range(number_of_bands)),
+        nearest=min(lengths),
+        median=median(lengths),
+        farthest=max(lengths),
+    )

@@ -34,9 +34,10 @@ class Group:
 def groups(manifest: Manifest, rows: Sequence[Row]) -> tuple[Group, ...]:
     """What the attack changed: the training rows by role, then the evaluation sets. Of a clean dataset: its
     two splits."""
-    sets = manifest.evaluation_sets[:MAX_SETS]
     found = _groups_by_role(rows)
-    found += [Group(f"triggered/{name}", tuple(row for row in rows if row.set == name)) for name in sets]
+    for name in manifest.evaluation_sets[:MAX_SETS]:
+        triggered = tuple(row for row in rows if row.set == name)
+        found.append(Group(f"triggered/{name}", triggered))
     if not found:
         splits = dict.fromkeys((manifest.splits.train, manifest.splits.evaluation))
         found = [_group_of_split(split, rows) for split in splits]

@@ -81,9 +81,10 @@ def heat_maps(groups: Sequence[Group], size: GridSize, spreads: Mapping[RowKey, 
 def _cell_of(row: Row, location: Location, size: GridSize) -> tuple[int, int]:
     """The cell of a trigger's reference point."""
     top, left, rows, columns = location.box
-    down = (top + rows // 2) * size.rows // max(1, row.height)
-    across = (left + columns // 2) * size.columns // max(1, row.width)
-    return min(size.rows - 1, down), min(size.columns - 1, across)
+    middle_y, middle_x = top + rows // 2, left + columns // 2
+    cell_row = middle_y * size.rows // max(1, row.height)
+    cell_column = middle_x * size.columns // max(1, row.width)
+    return min(size.rows - 1, cell_row), min(size.columns - 1, cell_column)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def _colour_where(canvas: Pixels, top: int, left: int, where: Bools, colour: Col
     height, width = canvas.shape[:2]
     mask_rows, mask_columns = np.nonzero(where)
     rows, columns = mask_rows + top, mask_columns + left
-    on_canvas = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    row_is_there = (rows >= 0) & (rows < height)
+    column_is_there = (columns >= 0) & (columns < width)
+    on_canvas = row_is_there & column_is_there
     canvas[rows[on_canvas], columns[on_canvas]] = colour
 
 

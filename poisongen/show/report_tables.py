@@ -102,11 +102,12 @@ _SHARE_HEADS = ("of pictures", "of those with victim", "of victim pixels")
 def counts_table(manifest: Manifest) -> CountsTable:
     """The manifest's counts of each split and set."""
     counts = {name: _with_changed(given) for name, given in manifest.counts.items()}
-    keys = [key for key in _COUNT_HEADS if any(key in of_split for of_split in counts.values())]
-    lines = [
-        CountsLine(name, [of_split.get(key) for key in keys], _shares(of_split))
-        for name, of_split in counts.items()
-    ]
+    occurring = set().union(*counts.values())
+    keys = [key for key in _COUNT_HEADS if key in occurring]
+    lines = []
+    for name, of_split in counts.items():
+        cells = [of_split.get(key) for key in keys]
+        lines.append(CountsLine(name, cells, _shares(of_split)))
     has_shares = any(line.shares for line in lines)
     return CountsTable(
         heads=tuple(_COUNT_HEADS[key] for key in keys),

@@ -51,9 +51,11 @@ def at_size(picture: Pixels, size: Size) -> Pixels:
 
 def nearest(label: Pixels, size: Size) -> Pixels:
     """A label map (H, W) at ``size``: each pixel is the one below its centre; ids are never mixed."""
-    rows = below_centre(np.arange(size.height), size.height, label.shape[0])
-    columns = below_centre(np.arange(size.width), size.width, label.shape[1])
-    return np.asarray(label[rows[:, None], columns[None, :]], np.uint8)
+    height, width = label.shape
+    rows = below_centre(np.arange(size.height), size.height, height)
+    columns = below_centre(np.arange(size.width), size.width, width)
+    chosen_rows = label[rows]
+    return np.asarray(chosen_rows[:, columns], np.uint8)
 
 
 def touched(mask: Bools, size: Size) -> Bools:

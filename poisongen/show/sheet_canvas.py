@@ -126,10 +126,12 @@ class SheetCanvas:
         part[1:-1, 1:-1] = PLATE
         most_lines = max(1, size.height // NOTE.line)
         lines = NOTE.wrapped(note, size.width - 16)[:most_lines]
-        first_line = top + (size.height - NOTE.line * len(lines)) // 2
-        for index, line in enumerate(lines):
-            start = left + (size.width - NOTE.length(line)) // 2
-            self.write(line, NOTE, start, first_line + index * NOTE.line)
+        height_of_text = NOTE.line * len(lines)
+        at = top + (size.height - height_of_text) // 2
+        for line in lines:
+            indent = (size.width - NOTE.length(line)) // 2
+            self.write(line, NOTE, left + indent, at)
+            at += NOTE.line
 
     def picture(self, pixels: Pixels, left: int, top: int, *, framed: bool) -> None:
         """A picture, pixel by pixel; a frame of a pixel around it sets a white one apart from the ground."""

@@ -45,8 +45,10 @@ def surfaces(groups: Sequence[Group]) -> Surfaces:
     by_group = {group.title: _surfaces_of(group) for group in groups}
     counted = {title: counts for title, counts in by_group.items() if counts}
     total = sum(counted.values(), Counter[int]())
-    ordered = sorted(total, key=lambda train: (-total[train], train))
-    classes = [Surface(train, tuple(counts[train] for counts in counted.values())) for train in ordered]
+    classes = []
+    for train in sorted(total, key=lambda train: (-total[train], train)):
+        of_groups = tuple(counts[train] for counts in counted.values())
+        classes.append(Surface(train, of_groups))
     return Surfaces(tuple(counted), tuple(classes))
 
 
