@@ -228,6 +228,14 @@ def resolve_auto(config: Config) -> Config:
     )
 
 
+def check_settings(config: Config) -> None:
+    """Raise SettingError unless every setting is what ``load`` takes: of a config that came from a file."""
+    for field in dataclasses.fields(config):
+        if field.name != "preset":
+            _changed(config, field.name, getattr(config, field.name), None)
+    _check(config)
+
+
 def _check(config: Config) -> None:
     """Do the settings agree? Raises SettingError."""
     if config.lr_final > config.lr:
