@@ -253,10 +253,12 @@ def _check_length(rows: Sequence[dict[str, str]], name: str, pictures: int, clas
 
 
 def _clean_counts(rows: Sequence[dict[str, str]], classes: int) -> CleanCounts:
+    lacks = {row["id"]: row["lacks_trigger_class"] for row in rows}
     lacking = None
-    if any(row["lacks_trigger_class"] for row in rows):
-        lacking = frozenset(row["id"] for row in rows if row["lacks_trigger_class"] == "1")
-    return CleanCounts(_ids(rows), _overlaps(rows, "overlaps", classes), _pairs(rows), lacking)
+    if any(lacks.values()):
+        lacking = frozenset(identifier for identifier, text in lacks.items() if text == "1")
+    overlaps = _overlaps(rows, "overlaps", classes)
+    return CleanCounts(_ids(rows), overlaps, _pairs(rows), lacking)
 
 
 def _set_counts(rows: Sequence[dict[str, str]], classes: int) -> SetCounts:
@@ -286,21 +288,24 @@ def _ids(rows: Iterable[dict[str, str]]) -> tuple[str, ...]:
 
 
 def _pairs(rows: Sequence[dict[str, str]], end: str = "") -> Table:
-    pairs = [(_number(row[f"as_target{end}"]), _number(row[f"victim_pixels{end}"])) for row in rows]
-    counts = np.array(pairs, np.int64).reshape(-1, 2)
+    part, whole = f"as_target{end}", f"victim_pixels{end}"
+    counts = np.zeros((len(rows), 2), np.int64)
+    for pair, row in zip(counts, rows, strict=True):
+        pair[:] = _number(row[part]), _number(row[whole])
     if (counts[:, 0] > counts[:, 1]).any():
-        raise ValueError(f"more pixels in as_target{end} than in victim_pixels{end}")
+        raise ValueError(f"more pixels in {part} than in {whole}")
     return counts
 
 
 def _overlaps(rows: Sequence[dict[str, str]], column: str, classes: int) -> Table:
     overlaps = np.zeros((len(rows), classes, 3), np.int64)
-    for one, row in zip(overlaps, rows, strict=True):
+    for overlap, row in zip(overlaps, rows, strict=True):
         for part in row[column].split():
             match = OVERLAP.fullmatch(part)
             if not match or int(match[1]) >= classes:
                 raise ValueError(f"{part[:40]!r} is not class:hits/true/predicted of {classes} classes")
-            one[int(match[1])] = int(match[2]), int(match[3]), int(match[4])
+            number, hits, true, predicted = map(int, match.groups())
+            overlap[number] = hits, true, predicted
     if (overlaps[:, :, :1] > overlaps[:, :, 1:]).any():
         raise ValueError(f"more hits in {column} than true or predicted pixels")
     return overlaps

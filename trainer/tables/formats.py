@@ -54,9 +54,14 @@ def markdown(body: Sequence[Row], wanted: Sequence[str] = columns.MAIN_TABLE, in
 def _aligned(column: Sequence[str], left: bool) -> list[str]:
     """The cells of a column at one width, with the rule below its head."""
     width = max(2, *map(len, column))  # a rule needs two signs
-    cells = [cell.ljust(width) if left else cell.rjust(width) for cell in column]
-    rule = "-" * width if left else "-" * (width - 1) + ":"
-    return [cells[0], rule, *cells[1:]]
+    if left:
+        rule = "-" * width
+        cells = [cell.ljust(width) for cell in column]
+    else:
+        rule = "-" * (width - 1) + ":"
+        cells = [cell.rjust(width) for cell in column]
+    head, *rest = cells
+    return [head, rule, *rest]
 
 
 def _markdown(text: str) -> str:

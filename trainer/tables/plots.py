@@ -86,10 +86,14 @@ def over_rates(runs: Sequence[Run], figure_of: FigureOf) -> dict[str, list[Point
     groups = [group for group in seeds_of(runs) if group[0].trained_on.poisoning_rate is not None]
     words = differences([group[0] for group in groups], over_rates=True)
     for number, group in enumerate(groups):
-        rate, values = group[0].trained_on.poisoning_rate, _percents(group, figure_of)
-        if rate is not None and values:
-            name = f"{group[0].attack} ({words[number]})" if number in words else group[0].attack
-            found.setdefault(name, []).append(Point(100 * rate, *_spread(values)))
+        first = group[0]
+        rate = first.trained_on.poisoning_rate
+        values = _percents(group, figure_of)
+        if rate is None or not values:
+            continue
+        name = f"{first.attack} ({words[number]})" if number in words else first.attack
+        mean, deviation = _spread(values)
+        found.setdefault(name, []).append(Point(100 * rate, mean, deviation))
     return {name: sorted(points) for name, points in found.items()}
 
 

@@ -161,10 +161,15 @@ def write_report(report: Report, out: Path) -> None:
 
 
 def _write_main_table(report: Report, runs: Sequence[Run], stem: Path) -> None:
-    wanted = (*columns.MAIN_TABLE, *columns.DETAILS) if report.with_details else columns.MAIN_TABLE
+    """``stem``: the path of the files without their endings."""
+    wanted: tuple[str, ...] = columns.MAIN_TABLE
+    if report.with_details:
+        wanted += columns.DETAILS
     body = body_of(runs, report.with_details)
-    write_text(stem.with_name(f"{stem.name}.csv"), comma_separated(body, wanted, report.intervals))
-    write_text(stem.with_name(f"{stem.name}.tex"), paper_table(runs, report.intervals))
+    csv_text = comma_separated(body, wanted, report.intervals)
+    write_text(stem.with_name(f"{stem.name}.csv"), csv_text)
+    latex_text = paper_table(runs, report.intervals)
+    write_text(stem.with_name(f"{stem.name}.tex"), latex_text)
 
 
 def _write_matrix(body: Sequence[Row], names: Sequence[str], out: Path) -> None:
