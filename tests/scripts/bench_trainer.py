@@ -16,8 +16,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +28,34 @@ from poisongen.cli.commands import cli
 from poisongen.engine.workers import Workers, available_cores
 from poisongen.streets.write import Streets, draw_dataset
 from tests.scripts.bench import cityscapes_of
+from tests.support.training_speed import KINDS, NO_LOADING, loaded, speeds
 from trainer.config import Config, load, resolve_auto
 from trainer.dataset import cache
 from trainer.dataset.folder import IGNORE, Folder, open_folder
 from trainer.errors import TrainerError
-from trainer.networks.weights import build
-from trainer.training.augment import Batch, assemble
-from trainer.training.batches import Samples, Schedule, batches
+from trainer.training.augment import assemble
+from trainer.training.batches import Samples, Schedule
 from trainer.training.machine import set_determinism
-from trainer.training.optimise import make_optimiser, update
-from trainer.training.sources import Source, choose_source, open_source
+from trainer.training.sources import choose_source, open_source
 
-KINDS = ("files", "cache", "resident")
 PICTURE, LABEL = "leftImg8bit", "gtFine"
 BLUR = 5
 """Pixels. The grain of drawn pictures is stronger than a photograph's; blurred, their PNGs are as large as
 those of Cityscapes."""
 
 
-def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, int]) -> tuple[Folder, str]:
+def dataset(
+    place: Path, source: Path | None, pictures: int, size: tuple[int, int], drawn: int = 8
+) -> tuple[Folder, str]:
     """Freeze a folder of so many training pictures, each pair of the source under several names. Says what
-    they are."""
+    they are.
+
+    Without a source, up to ``drawn`` streets of ``size`` (height, width) are drawn.
+    """
     what = "Cityscapes"
     if source is None:
         with Workers(available_cores(), quiet=True) as workers:
-            source = draw_dataset(place / "drawn", Streets(*size, min(pictures, 8), 1, 0), workers)
+            source = draw_dataset(place / "drawn", Streets(*size, min(pictures, drawn), 1, 0), workers)
         what = "drawn streets, blurred"
         for file in source.glob(f"{PICTURE}/*/*/*.png"):
             cv2.imwrite(str(file), cv2.blur(cv2.imread(str(file)), (BLUR, BLUR)))
@@ -80,14 +82,9 @@ def dataset(place: Path, source: Path | None, pictures: int, size: tuple[int, in
     return folder, f"{what}, {pictures} names of {different} pictures of {row.width}×{row.height}, {pngs}"
 
 
-def spread(values: list[float], digits: int = 1) -> str:
+def spread(values: Sequence[float], digits: int = 1) -> str:
     """Median and range."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-
-
-def loaded(folder: Folder, config: Config, source: Source) -> Iterator[Batch]:
-    """The batches of a training, read as the trainer reads them."""
-    return batches(Samples(folder, config, source), Schedule(len(folder.training), config), config)
 
 
 def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
@@ -121,56 +118,26 @@ def crops(folder: Folder, config: Config, rounds: int, count: int) -> None:
         click.echo(f"{kind:<12} {spread(values):>26}   {spread(times)}")
 
 
-def training(folder: Folder, config: Config, rounds: int, steps: int, compiled: bool) -> None:
+def training(folder: Folder, config: Config, rounds: int, steps: int) -> None:
     """Print how many pictures a second are trained on from each source, beside one batch again and again.
 
     With one thread, the time of the processor (of this process, not of workers) is what a busy machine
     disturbs least.
     """
-    device = torch.device(config.device)
-    model = build(folder.classes, "random", 0).to(device)
-    model = model.to(memory_format=torch.channels_last)
-    optimiser = make_optimiser(model, config)
-    forward: Any = torch.compile(model, dynamic=False) if compiled else model
-    configs = {kind: choose_source(dataclasses.replace(config, pictures=kind), folder) for kind in KINDS}
-    sources = {kind: open_source(of_kind, folder) for kind, of_kind in configs.items()}
-    one = next(loaded(folder, configs["resident"], sources["resident"]))
-    ready = Batch(one.pictures.to(device), one.labels.to(device), *one[2:])
-
-    def run(batches: Iterator[Batch], count: int) -> tuple[float, float]:
-        began, worked = time.perf_counter(), time.process_time()
-        for batch in itertools.islice(batches, count):
-            loss = update(forward, optimiser, [batch], 1e-4, config, device)
-        loss.item()  # a GPU is waited for
-        return time.perf_counter() - began, time.process_time() - worked
-
-    worked: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
-    speeds: dict[str, list[float]] = {name: [] for name in ("no loading", *KINDS)}
-    loaders: dict[str, Callable[[], Iterator[Batch]]] = {"no loading": partial(itertools.repeat, ready)}
-    loaders |= {kind: partial(loaded, folder, configs[kind], sources[kind]) for kind in KINDS}
-    # Workers fill their queue while others train, so each turn begins anew and its first steps, which empty
-    # the queue, are not counted.
-    first = 4 * max(of_kind.workers for of_kind in configs.values()) or 1
-    order = list(loaders)
-    for number in range(rounds + 1):
-        for name in order[number % 4 :] + order[: number % 4]:
-            batches = loaders[name]()
-            run(batches, first)
-            seconds, cpu = run(batches, steps)
-            if number:
-                worked[name].append(1000 * cpu / (steps * one.labels.shape[0]))
-                speeds[name].append(steps * one.labels.shape[0] / seconds)
+    measured = speeds(folder, config, KINDS, rounds, steps)
+    floor = measured[0]
     height, width = config.net_crop
-    how = f"{config.device}, {config.threads} threads, {config.precision}"
-    how += ", torch.compile" if compiled else ""
-    how += f": batches of {config.batch} crops of {width}×{height}"
-    click.echo(f"\nTraining SwiftNet-18 on {how}; median (range) of {rounds} rounds of {steps} steps")
-    heads = f"{'':<12} workers {'CPU ms a picture':>22} {'pictures/s':>18}"
-    click.echo(f"{heads}   % of no loading (goal for the cache: 95)")
-    for name, values in speeds.items():
-        shares = [100 * one / other for one, other in zip(values, speeds["no loading"], strict=True)]
-        workers, cpu = configs[name].workers if name in configs else "–", spread(worked[name], 0)
-        click.echo(f"{name:<12} {workers:>7} {cpu:>22} {spread(values, 2):>18}   {spread(shares)}")
+    compiled = ", torch.compile" if config.compile else ""
+    how = f"{config.device}, {config.threads} threads, {config.precision}{compiled}"
+    click.echo(f"\nTraining SwiftNet-18 on {how}: batches of {config.batch} crops of {width}×{height};")
+    click.echo(f"median (range) of {rounds} rounds of {steps} steps")
+    columns = f"{'':<12} workers {'CPU ms a picture':>22} {'pictures/s':>18}"
+    click.echo(f"{columns}   % of {NO_LOADING} (goal for the cache: 95)")
+    for speed in measured:
+        workers = "–" if speed.workers is None else speed.workers
+        cpu, pace = spread(speed.cpu_ms, 0), spread(speed.pictures_per_second, 2)
+        share = spread(speed.percent_of(floor))
+        click.echo(f"{speed.source:<12} {workers:>7} {cpu:>22} {pace:>18}   {share}")
 
 
 def resident_set() -> float:
@@ -295,9 +262,8 @@ def main(source: Path | None, quick: bool, **given: int | None) -> None:
         torch.set_num_threads(1)
         of_windows = dataclasses.replace(config, device="cpu", crop=(sizes.window, sizes.window))
         crops(folder, of_windows, sizes.rounds, sizes.windows)
-        set_determinism(config)
         for compiled in (False, True) if gpu else (False,):
-            training(folder, config, sizes.rounds, sizes.steps, compiled)
+            training(folder, dataclasses.replace(config, compile=compiled), sizes.rounds, sizes.steps)
         memory(folder, config, sizes.epochs)
 
 
