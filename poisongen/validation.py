@@ -1,4 +1,5 @@
-"""What pydantic finds wrong with a value, as the first fault in words: the errors of this project are made of it."""
+"""What pydantic finds wrong with a value, as the first fault in words: the errors of this project are made of
+it."""
 
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ _OWN_RULE = "Value error, "
 
 
 class Fault(NamedTuple):
-    """``where``: the keys that lead to the value, with points between them, empty for the whole; ``kind``: pydantic's
-    name of the fault; ``message``: what is wrong, in words."""
+    """``where``: the keys that lead to the value, with points between them, empty for the whole; ``kind``:
+    pydantic's name of the fault; ``message``: what is wrong, in words."""
 
     where: str
     kind: str

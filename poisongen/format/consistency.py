@@ -1,7 +1,8 @@
 """Where a manifest says something that its own recipe or rows do not.
 
-A check is a function that says whether it holds, beside the sentence that says what is wrong if it does not. Those
-of ``MANIFEST_CHECKS`` look at the whole, those of ``ROW_CHECKS`` at each row; what the rows add up to comes last.
+A check is a function that says whether it holds, beside the sentence that says what is wrong if it does not.
+Those of ``MANIFEST_CHECKS`` look at the whole, those of ``ROW_CHECKS`` at each row; what the rows add up to
+comes last.
 """
 
 from collections import Counter
@@ -108,7 +109,8 @@ MANIFEST_CHECKS: Mapping[str, Callable[[Claims], bool]] = {
         row.split == claims.train for row in claims.own.values()
     ),
 }
-"""Sentence → whether the manifest is free of this fault; the names of the splits are put into the sentence."""
+"""Sentence → whether the manifest is free of this fault; the names of the splits are put into the
+sentence."""
 
 
 def _has_known_set(claims: Claims, row: Row) -> bool:
@@ -162,7 +164,8 @@ def _is_noised_by_labels(claims: Claims, row: Row) -> bool:
 
 
 def _is_written_as_asked(claims: Claims, row: Row) -> bool:
-    """Does the row have the digests that a resized or lossless dataset has, and the facts of a JPEG where it is one?"""
+    """Does the row have the digests that a resized or lossless dataset has, and the facts of a JPEG where it
+    is one?"""
     recipe, poison = claims.recipe, claims.poison
     if recipe.scale and not (row.image_pixels and row.label_pixels):
         return False
@@ -219,7 +222,7 @@ ROW_CHECKS: Mapping[str, Callable[[Claims, Row], bool]] = {
     "a trigger has no placement, or a placement no trigger": _has_placement_with_trigger,
     "a trigger has no mask, or a mask no trigger": _has_mask_with_trigger,
     "victims are counted in some rows only": _counts_victims,
-    "pixels of a trigger class are counted in some rows only, or without such a trigger": _counts_trigger_class,
+    "pixels of a trigger class are counted in some rows, or without such a trigger": _counts_trigger_class,
     "a row has random labels, and the recipe gives it none": _may_be_randomised,
     "a noised row has no random label": _is_noised_by_labels,
     "a row was not written as the recipe says": _is_written_as_asked,
@@ -280,8 +283,8 @@ def _members(claims: Claims, set_name: str) -> set[str]:
 
 
 def _eligible(claims: Claims, poison: Poison) -> dict[str, set[str]] | None:
-    """Training ("") and each evaluation set → the ids that were not rejected; None if the list of the rejected cannot
-    be."""
+    """Training ("") and each evaluation set → the ids that were not rejected; None if the list of the
+    rejected cannot be."""
     eligible = {}
     for name in ("", *claims.manifest.evaluation_sets):
         split = claims.evaluation if name else claims.train

@@ -184,8 +184,8 @@ class Labels(BaseModel):
         return cls(names=space.names, colours=space.colours, raw_to_train=raw)
 
     def space(self) -> LabelSpace:
-        """What the generator computes with. A training id that is no class counts as ignored, a channel of a colour
-        above 255 as 255: a stranger may have written both."""
+        """What the generator computes with. A training id that is no class counts as ignored, a channel of a
+        colour above 255 as 255: a stranger may have written both."""
         known = range(len(self.names))
         raw_to_train = {
             int(raw): train if train in known else IGNORE for raw, train in self.raw_to_train.items()

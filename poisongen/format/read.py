@@ -1,4 +1,5 @@
-"""Reading ``manifest.json`` and ``samples.jsonl`` of a stranger: what is not as the format says is an error."""
+"""Reading ``manifest.json`` and ``samples.jsonl`` of a stranger: what is not as the format says is an
+error."""
 
 import json
 from collections.abc import Iterable

@@ -21,8 +21,8 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Descriptions come from docstrings: a paragraph is one line, so that no schema changes where code is wrapped
-    elsewhere."""
+    """Descriptions come from docstrings: a paragraph is one line, so that no schema changes where code is
+    wrapped elsewhere."""
     if isinstance(value, list):
         return [_unwrapped(one) for one in value]
     if not isinstance(value, dict):

@@ -12,8 +12,8 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.*)", re.ASCII | re.DOTALL)
 
 @dataclass(frozen=True)
 class Sums:
-    """Path → ``sha256:<hex>`` of its bytes; ``fault``: what is wrong with the file itself, in words, None for one that
-    is as it should be. Behind a line that cannot be read nothing is known."""
+    """Path → ``sha256:<hex>`` of its bytes; ``fault``: what is wrong with the file itself, in words, None for
+    one that is as it should be. Behind a line that cannot be read nothing is known."""
 
     digests: Mapping[str, str]
     fault: str | None = None
