@@ -74,7 +74,7 @@ def scores(run: Path) -> dict[str, object]:
 def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) -> None:
     """Five steps of a network in float64 on two processes are those of one: loss, weights and what
     normalisation has counted."""
-    module = ["-m", "tests.trainer.joint", str(data)]
+    module = ["-m", "tests.support.joint", str(data)]
     go([sys.executable, *module, str(tmp_path / "one"), str(accumulate)])
     go([*processes(2), *module, str(tmp_path / "two"), str(accumulate)])
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))

@@ -80,7 +80,8 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
     first was killed, it may."""
     run = tmp_path / "deep" / "run"
-    script = "import sys, pathlib, trainer.training.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
+    script = "import sys, pathlib\nfrom trainer.training.machine import run_lock\n"
+    script += "with run_lock(pathlib.Path(sys.argv[1])): print('in')"
     command = [sys.executable, "-W", "ignore", "-c", script, str(run)]
     with run_lock(run):
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
