@@ -24,7 +24,7 @@ from tests.support.streets import write_camvid, write_cityscapes
 
 REAL = "POISONGEN_TEST_DATA"
 QUICK_FOLDERS = ("cityscapes-iba-prl", "camvid-nni-glass", "ade20k-line", "voc-each", "folder-nni")
-"""The frozen folders that ``make test-quick`` holds the laws against: each dataset, trigger and relabel once."""
+"""The frozen folders that ``make test-quick`` holds the laws against, one of each dataset."""
 QUICK_CASES = 2
 """Of every other law, as many cases."""
 

@@ -77,6 +77,7 @@ def test_help_names_every_target(target: Make) -> None:
     assert re.findall(r"^([a-z-]+) ", shown, re.MULTILINE)[: len(TARGETS)] == TARGETS
 
 
+@pytest.mark.long
 @pytest.mark.target("test", "test-quick", "test-extras")
 @pytest.mark.parametrize("name", ["test", "test-quick"])
 def test_test_targets_run_tests_of_their_marks(target: Make, name: str) -> None:
@@ -86,6 +87,7 @@ def test_test_targets_run_tests_of_their_marks(target: Make, name: str) -> None:
     assert "test_the_demo" not in shown
 
 
+@pytest.mark.long
 def test_extras_run_what_test_leaves_out(target: Make, environment: Path) -> None:
     """Slow tests, after the frozen datasets were rebuilt with the oldest libraries."""
     variables = {"OLDEST": environment, "SCRIPT_ARGS": "--only none"}
@@ -95,6 +97,7 @@ def test_extras_run_what_test_leaves_out(target: Make, environment: Path) -> Non
     assert re.search(r"^numpy [\d.]+, cv2 ", shown, re.MULTILINE)
 
 
+@pytest.mark.long
 @pytest.mark.target("test-compat")
 def test_compat_holds_identities(environment: Path, copy: Path) -> None:
     """A dataset whose identity is another than the committed one is named with both, and the target fails."""
@@ -107,6 +110,7 @@ def test_compat_holds_identities(environment: Path, copy: Path) -> None:
     assert "make: ***" in make(copy, "test-compat", variables, succeeds=False)
 
 
+@pytest.mark.long
 @pytest.mark.target("freeze")
 def test_freeze_writes_what_is_committed(environment: Path, copy: Path) -> None:
     """Frozen anew, a dataset's manifest and rows have the bytes that they had."""
@@ -122,6 +126,7 @@ def test_freeze_writes_what_is_committed(environment: Path, copy: Path) -> None:
     assert identities[0] == identities[1]
 
 
+@pytest.mark.long
 @pytest.mark.target("schema")
 def test_schema_writes_what_is_committed(environment: Path, copy: Path) -> None:
     """The schemas come out of the code with the bytes that are committed."""
@@ -159,6 +164,7 @@ def small_project(tmp_path: Path) -> Path:
     return project
 
 
+@pytest.mark.long
 @pytest.mark.target("lint")
 def test_lint_refuses_each_fault(environment: Path, small_project: Path) -> None:
     """Clean code passes; complex, many-armed, long, unformatted, untyped and nested code is named."""
@@ -172,6 +178,7 @@ def test_lint_refuses_each_fault(environment: Path, small_project: Path) -> None
             file.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.target("format")
 def test_format_mends_what_lint_refuses(environment: Path, small_project: Path) -> None:
     """Afterwards the file is as ruff would write it."""
@@ -190,6 +197,7 @@ def test_density_ranks_forty_functions(target: Make) -> None:
     assert len(densities) == 40 and densities == sorted(densities, reverse=True)
 
 
+@pytest.mark.long
 @pytest.mark.target("bench")
 def test_bench_gives_ratios_to_the_codec(target: Make) -> None:
     """Planning and applying cost at least the codec work, and each figure has its range."""
@@ -227,6 +235,7 @@ def dataset(environment: Path, tmp_path: Path) -> Path:
     return data
 
 
+@pytest.mark.long
 @pytest.mark.target("train")
 def test_train_makes_a_run(target: Make, dataset: Path, tmp_path: Path) -> None:
     """DATA, RUN and TRAIN_ARGS reach the trainer."""

@@ -165,6 +165,7 @@ def test_an_interrupted_build_leaves_nothing(
     assert listing(tmp_path) == ["data", "data.cache.h5"]
 
 
+@pytest.mark.long
 def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path: Path) -> None:
     """After a SIGKILL there is a .part at most, which no one opens as a cache; the next build succeeds over
     it."""
@@ -428,6 +429,7 @@ def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
         assert len(source._opened) <= caching.OPENED
 
 
+@pytest.mark.long
 def test_a_build_ends_soon_after_ctrl_c(folder: Folder, tmp_path: Path) -> None:
     """The command, interrupted from outside, leaves nothing, and says that it can be given again."""
     code = (

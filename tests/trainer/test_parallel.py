@@ -70,6 +70,7 @@ def scores(run: Path) -> dict[str, object]:
     return {key: metrics[key] for key in ("miou", "pa", "iou", "per_picture", "evaluation_sets")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) -> None:
     """Five steps of a network in float64 on two processes are those of one: loss, weights and what
@@ -86,6 +87,7 @@ def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) 
     assert len(set(one["losses"].tolist())) == 5
 
 
+@pytest.mark.slow
 def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path) -> None:
     """``torchrun`` gives the same bits again, also after both processes were killed; and one process scores
     that model the same."""
