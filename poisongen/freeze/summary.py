@@ -1,6 +1,7 @@
 """A recipe, a plan and its counts in words, for the terminal and the data card. Pure functions, text out."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -181,11 +182,12 @@ def first_placements(plan: Plan, names: Sequence[str], number: int = 5) -> list[
 
 def rejections(plan: Plan) -> list[str]:
     """How many samples have no placement, by reason."""
-    tally: dict[tuple[str, str], int] = {}
-    for _, name, reason in plan.rejected:
-        key = (set_folder(name) if name else "training", reason)
-        tally[key] = tally.get(key, 0) + 1
-    return [f"{where}: {number:,} rejected: {reason}" for (where, reason), number in sorted(tally.items())]
+    tally = Counter((one.set, one.reason) for one in plan.rejected)
+    lines = []
+    for (set_name, reason), number in tally.items():
+        where = set_folder(set_name) if set_name else "training"
+        lines.append((where, reason, f"{where}: {number:,} rejected: {reason}"))
+    return [line for _, _, line in sorted(lines)]
 
 
 def size_text(number: int) -> str:
