@@ -87,8 +87,9 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 test-compat: setup $(OLDEST)/installed ## rebuild the frozen datasets with the oldest and the newest libraries
 	$(BIN)/python -m tests.scripts.compat $(SCRIPT_ARGS) $(OLDEST)/bin/python $(BIN)/python
 
-schema: setup ## write the JSON Schemas of the dataset format
+schema: setup ## write the JSON Schemas of the dataset format and of scores
 	$(BIN)/python -m poisongen.format.schema manifests
+	$(BIN)/python -m trainer.scoring.scores manifests
 
 freeze: setup ## write the frozen manifests anew, after a change of the format
 	$(BIN)/python -m tests.scripts.compat $(SCRIPT_ARGS) --write $(BIN)/python

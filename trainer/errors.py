@@ -91,3 +91,11 @@ def error_text(
     return "\n".join(
         [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
     )
+
+
+def printable(text: str) -> str:
+    """Text from a file of unknown origin, with what a terminal or a table would act on (control characters,
+    line breaks, half characters) as visible escapes: ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
