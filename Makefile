@@ -72,8 +72,9 @@ build/oldest/installed: pyproject.toml constraints-oldest.txt
 test-compat: setup build/oldest/installed ## rebuild the frozen datasets with the oldest and the newest libraries
 	$(BIN)/python -m tests.scripts.compat build/oldest/bin/python $(BIN)/python
 
-schema: setup ## write the JSON Schemas of the dataset format
+schema: setup ## write the JSON Schemas of the dataset format and of scores
 	$(BIN)/python -m poisongen.format.schema manifests
+	$(BIN)/python -m trainer.scoring.scores manifests
 
 freeze: setup ## write the frozen manifests anew, after a change of the format
 	$(BIN)/python -m tests.scripts.compat --write $(BIN)/python

@@ -174,15 +174,17 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
     return config
 
 
-def from_json(values: Mapping[str, Any]) -> Config:
-    """The inverse of ``dataclasses.asdict`` after a trip through JSON.
+def settings_text(config: Config) -> dict[str, str]:
+    """Every setting as text that ``--set`` takes."""
+    return {field.name: _as_text(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
-    A run that names no model is of a time when there was one, and one loss.
-    """
-    settings: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    return Config(**{"loss": "cross-entropy"} | settings)
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "x".join(_as_text(part) for part in value)
+    return str(value).removesuffix(".0")
 
 
 def resolve_auto(config: Config) -> Config:

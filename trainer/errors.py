@@ -104,3 +104,11 @@ def did_you_mean(word: str, words: Sequence[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"choose one of: {', '.join(words)}"
+
+
+def printable(text: str) -> str:
+    """Text from a file of unknown origin, with what a terminal or a table would act on (control characters,
+    line breaks, half characters) as visible escapes: ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -21,7 +21,7 @@ import trainer.networks.models
 import trainer.train as training
 from tests.support import handmade
 from trainer.cli.main import main
-from trainer.config import Config, from_json, load, resolve_auto
+from trainer.config import Config, load, resolve_auto
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import Interrupted, SettingError, WeightsError
 from trainer.networks.losses import LOSSES, boundary_focal, boundary_weights, cross_entropy, squared_distances
@@ -33,6 +33,7 @@ from trainer.networks.swiftnet import Encoder, SwiftNet
 from trainer.networks.weights import build
 from trainer.run_folder import load_model
 from trainer.scoring.evaluate import score_run
+from trainer.typed_json import parse
 
 SMALL = {"crop": "32x32", "batch": 2, "epochs": 1, "threads": 1, "precision": "float32", "init": "random"}
 BACKBONES = {
@@ -614,7 +615,7 @@ def test_settings_of_a_model_are_complete(model: str) -> None:
     assert config.backbone == MODELS[model].backbones[0]
     assert config.loss == ("boundary-focal" if model == "swiftnet-pyramid" else "cross-entropy")
     assert resolve_auto(settings(model=model, loss="boundary-focal")).loss == "boundary-focal"
-    assert from_json(json.loads(json.dumps(vars(config)))) == config
+    assert parse(Config, json.loads(json.dumps(vars(config)))) == config
 
 
 # Runs
@@ -638,13 +639,13 @@ def test_every_model_is_trained_and_scored(
     config = json.loads((run / "run.json").read_text())["config"]
     expected = {"backbone": MODELS[model].backbones[0], "width": 1.0, "loss": MODELS[model].loss} | options
     assert {key: config[key] for key in ("model", *expected)} == {"model": model} | expected
-    network, _, _ = load_model(run)
+    network, _ = load_model(run)
     assert type(network) is MODELS[model].network
     saved = load_file(run / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
-    scores = score_run(run, folder)
-    assert 0 <= scores["miou"] <= 1
-    assert 0 <= scores["evaluation_sets"]["near"]["asr"] <= 1
+    scores = score_run(run, folder).scores
+    assert 0 <= scores.miou.value <= 1
+    assert 0 <= scores.evaluation_sets["near"].asr.value <= 1
     shutil.rmtree(run)  # a checkpoint of a ResNet-50 holds half a gigabyte
 
 
@@ -676,7 +677,8 @@ def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch
     training.train(folder, tmp_path / "run", settings())
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    network, config, _ = load_model(tmp_path / "run")
+    network, recorded = load_model(tmp_path / "run")
+    config = recorded.config
     assert type(network) is SwiftNet
     assert (config.model, config.backbone, config.width, config.loss) == (
         "swiftnet",

@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.support import handmade
 from trainer.errors import SettingError
+from trainer.scoring.scores import read_scores
 from trainer.training import parallel
 from trainer.training.parallel import SINGLE, Group, with_joint_statistics
 
@@ -65,9 +66,10 @@ def children(parent: int) -> list[int]:
     return [int(pid) for pid, ppid in map(str.split, table.splitlines()) if int(ppid) == parent]
 
 
-def scores(run: Path) -> dict[str, object]:
-    metrics = json.loads((run / "metrics.json").read_text())
-    return {key: metrics[key] for key in ("miou", "pa", "iou", "per_picture", "evaluation_sets")}
+def scores(run: Path) -> tuple[object, ...]:
+    """All figures of a run, and the digest of what was counted in each picture."""
+    found = read_scores(run / "metrics.json")
+    return found.miou, found.pa, found.iou, found.evaluation_sets, found.picture_counts
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -18,7 +18,7 @@ from trainer import train as training
 from trainer.config import Config, load
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import RunError, WeightsError
-from trainer.run_folder import load_tensors, save_tensors
+from trainer.run_folder import load_tensors, read_run, save_tensors
 from trainer.scoring import evaluate
 from trainer.training import machine
 from trainer.training.machine import run_lock
@@ -138,10 +138,10 @@ def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_pat
     with pytest.raises(WeightsError):
         training.train(folder, tmp_path / "run", small(init=str(tmp_path / "none.safetensors")))
     training.train(folder, tmp_path / "run", small(epochs=1))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial_weights"] is None
+    assert read_run(tmp_path / "run").initial_weights is None
     file = tmp_path / "run" / "model.safetensors"
     training.train(folder, tmp_path / "next", small(epochs=1, init=str(file)))
-    recorded = json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"]
+    recorded = read_run(tmp_path / "next").initial_weights
     assert recorded == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -191,7 +191,7 @@ def test_the_average_is_what_a_run_keeps(
     """With ``ema``, the last score in the log is that of the model that is kept."""
     training.train(folder, tmp_path / "run", small(ema=0.7, validate_every=3))
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-    assert evaluate.score_run(tmp_path / "run", folder)["miou"] == pytest.approx(last["miou"])
+    assert evaluate.score_run(tmp_path / "run", folder).scores.miou.value == pytest.approx(last["miou"])
     training.train(folder, tmp_path / "without", small(validate_every=3))
     assert (
         json.loads((tmp_path / "without" / "log.jsonl").read_text().splitlines()[-1])["miou"] != last["miou"]
