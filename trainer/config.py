@@ -6,7 +6,6 @@ results. A preset is a TOML file in ``presets/``: a small difference from the de
 """
 
 import dataclasses
-import difflib
 import math
 import os
 import tomllib
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainer.errors import SettingError
+from trainer.errors import SettingError, did_you_mean
 from trainer.networks.losses import LOSSES
 from trainer.networks.models import MODELS, WIDTHS
 from trainer.networks.weights import only_width_1
@@ -171,7 +170,7 @@ def load(preset: str, changes: Mapping[str, Any]) -> Config:
     Raises SettingError: unknown preset or setting (did you mean …), wrong type, value outside its range.
     """
     if preset not in presets():
-        todo = _did_you_mean(preset, presets())
+        todo = did_you_mean(preset, presets())
         raise SettingError(f"There is no preset “{preset}”.", expected=", ".join(presets()), todo=todo)
     config, own = Config(preset=preset), settings_of_preset(preset)
     for settings, origin in ((own, f"preset {preset}"), (changes, None)):
@@ -263,7 +262,7 @@ def _check(config: Config) -> None:
 def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config:
     names = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
     if key not in names:
-        raise SettingError(f"There is no setting “{key}”.", file=origin, todo=_did_you_mean(key, names))
+        raise SettingError(f"There is no setting “{key}”.", file=origin, todo=did_you_mean(key, names))
     default = getattr(Config(), key)
     try:
         value = _typed(value, default)
@@ -271,7 +270,7 @@ def _changed(config: Config, key: str, value: Any, origin: str | None) -> Config
             raise ValueError("x".join(map(str, value)) if isinstance(value, tuple) else value)
         if key in CHOICES and value not in CHOICES[key]:
             raise SettingError(
-                f"There is no {key} “{value}”.", file=origin, todo=_did_you_mean(value, CHOICES[key])
+                f"There is no {key} “{value}”.", file=origin, todo=did_you_mean(value, CHOICES[key])
             )
     except ValueError as error:
         words = (
@@ -308,8 +307,3 @@ def _typed(value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise ValueError(repr(value))
     return value
-
-
-def _did_you_mean(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else "choose one of: " + ", ".join(words)

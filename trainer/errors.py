@@ -13,6 +13,8 @@
 An error says what is wrong, in which file, what was expected, what was found, and what to do.
 """
 
+import difflib
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -91,3 +93,11 @@ def error_text(
     return "\n".join(
         [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
     )
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """What to do about a name that does not exist: the names that are like it, or all that there are."""
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose one of: {', '.join(words)}" if words else "there is none to choose from"
