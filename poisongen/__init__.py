@@ -27,7 +27,8 @@ from poisongen.errors import (
     SourceMismatch,
     VerifyError,
 )
-from poisongen.format.manifest import Manifest, Row, read
+from poisongen.format.manifest import Manifest, Row
+from poisongen.format.read import read
 from poisongen.freeze.apply import Built, build
 from poisongen.freeze.plan import Plan, make_plan
 from poisongen.freeze.plan_from_manifest import plan_from_manifest

@@ -3,6 +3,8 @@ line of ``ATTACKS``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
 from types import MappingProxyType
 
 from poisongen.errors import RecipeError
@@ -58,8 +60,17 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType(
 )
 
 
-def _band(lower: str, upper: str) -> NearVictim:
-    return NearVictim(rule="band", lower=Length.parse(lower), upper=Length.parse(upper))
+BAND_LIMITS, BAND_ROWS = (60, 90, 120, 150), 512
+"""Upper bounds of the papers' distance bands, in pixels of a picture with 512 rows."""
+
+
+def _band(lower: int, upper: int) -> NearVictim:
+    """Uniform between two distances, in pixels of a picture with ``BAND_ROWS`` rows: exact shares of the height."""
+    return NearVictim(rule="band", lower=_share_of_height(lower), upper=_share_of_height(upper))
+
+
+def _share_of_height(pixels: int) -> Length:
+    return Length(Decimal(100 * pixels) / BAND_ROWS, "%")
 
 
 SURFACE_SETS: Mapping[str, Placement] = MappingProxyType({"iba": OneSurface(), "nni": NearVictim()})
@@ -67,14 +78,9 @@ SURFACE_SETS: Mapping[str, Placement] = MappingProxyType({"iba": OneSurface(), "
 either is measured with both."""
 
 BANDS: Mapping[str, Placement] = MappingProxyType(
-    # 60, 90, 120 and 150 px of 512 rows.
-    {
-        "band-0-60": _band("0%", "11.71875%"),
-        "band-60-90": _band("11.71875%", "17.578125%"),
-        "band-90-120": _band("17.578125%", "23.4375%"),
-        "band-120-150": _band("23.4375%", "29.296875%"),
-    }
+    {f"band-{lower}-{upper}": _band(lower, upper) for lower, upper in pairwise((0, *BAND_LIMITS))}
 )
+"""The trigger in each of the papers' distance bands."""
 
 _AUTHORS = Length.parse("39%")
 

@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from poisongen.errors import RecipeError
+from poisongen.validation import first_fault
 
 
 class Choice(BaseModel):
@@ -86,8 +87,8 @@ def configure(
     try:
         return type(model).model_validate(model.model_dump() | updates)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        option, value = given.get(str(first["loc"][0]) if first["loc"] else "", ("A value", None))
+        fault = first_fault(error)
+        option, value = given.get(fault.where.partition(".")[0], ("A value", None))
         raise RecipeError(
-            f"{option} cannot be used.", expected=first["msg"], found=repr(str(value)[:80])
+            f"{option} cannot be used.", expected=fault.message, found=repr(str(value)[:80])
         ) from None

@@ -7,7 +7,7 @@
       RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture, rate outside (0, 1]
       Shortfall          fewer samples can be poisoned than the rate asks for
       OutputError        the output folder cannot be used: not empty, in use, holds other work, disk full
-      ManifestError      a manifest cannot be believed: malformed, leaves the folder, of a newer version, contradicts itself
+      ManifestError      a manifest cannot be trusted: malformed, leaves the folder, of a newer version, contradicts itself
       VerifyError        the folder is not what its manifest says: missing, changed, unexpected; all of them, not the first
       SourceMismatch     a rebuild's source is not the one that was planned on
 
@@ -69,7 +69,7 @@ class OutputError(PoisongenError):
 
 
 class ManifestError(PoisongenError):
-    """A manifest cannot be believed."""
+    """A manifest cannot be trusted."""
 
 
 class VerifyError(PoisongenError):

@@ -7,11 +7,10 @@ import numpy as np
 
 from poisongen.choices import Choice, OneOf
 from poisongen.errors import RecipeError
+from poisongen.imaging.pixels import Box
 from poisongen.lengths import Length, LengthField
 from poisongen.randomness import Stream
 from poisongen.surfaces import Location, Scene, dilated, keep_margin, nearest, points_of
-
-Box = tuple[int, int, int, int]
 
 
 class Placement(Choice):

@@ -1,11 +1,12 @@
 """A recipe: every decision that shapes a poisoned dataset, resolved, frozen, and JSON both ways."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from poisongen.errors import RecipeError
+from poisongen.imaging.pixels import Pixels
 from poisongen.labels import LabelSpace
 from poisongen.lengths import parse_rate, parse_share
 from poisongen.placement import NearVictim, OneSurface, PlacementField
@@ -104,9 +105,21 @@ class Poison(BaseModel):
         for planned in self.evaluation_sets:
             yield planned.name, planned.placement, planned.trigger or self.trigger
 
+    def trigger_in(self, evaluation_set: str | None) -> Trigger:
+        """The trigger of an evaluation set, or of training (None)."""
+        return next(trigger for name, _, trigger in self.shown() if name == (evaluation_set or ""))
+
+    def relabelled(self, raw: Pixels, space: LabelSpace, trigger_mask: Callable[[], Pixels]) -> Pixels:
+        """A label map of raw ids, uint8 (H, W), as the attack wants it; ``trigger_mask`` is asked only by
+        relabels that depend on it."""
+        relabel = self.relabel
+        if relabel.needs_mask:
+            return relabel.apply(raw, space, self.victim_classes, self.target_class, mask=trigger_mask())
+        return relabel.apply(raw, space, self.victim_classes, self.target_class)
+
     @property
     def semantic(self) -> Semantic | None:
-        """The trigger, if it is one that is not painted."""
+        """The trigger, if it is a class that is in the picture already."""
         return self.trigger if isinstance(self.trigger, Semantic) else None
 
     @property
@@ -119,12 +132,12 @@ def _refuse_nonsense(
     where: str, trigger: Trigger, placement: PlacementField | None, victims: tuple[int, ...]
 ) -> None:
     what = f"The trigger {trigger.kind}"
-    if isinstance(trigger, Semantic) != (placement is None):
+    if trigger.placed and placement is None:
+        raise RecipeError(f"{what} has no place.")
+    if placement is not None and not trigger.placed:
+        why = "covers the picture" if trigger.alters_picture else "is in the picture already"
         raise RecipeError(
-            f"{what} is in the picture already: it cannot be placed."
-            if placement
-            else f"{what} has no place.",
-            todo="use it with --attack badnets or fine-grained" if placement else None,
+            f"{what} {why}: it cannot be placed.", todo="use it with --attack badnets or fine-grained"
         )
     if isinstance(trigger, Semantic) and trigger.trigger_class in victims:
         raise RecipeError(

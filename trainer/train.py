@@ -25,10 +25,10 @@ from trainer.dataset.folder import Folder
 from trainer.errors import Interrupted, RunError, SettingError
 from trainer.networks.network import Network
 from trainer.networks.weights import build, digest
+from trainer.randomness import DROPOUT, raw_bits
 from trainer.scoring import evaluate
 from trainer.scoring.panel import panel, title
 from trainer.training import log, sources
-from trainer.training.augment import DROPOUT, raw_bits
 from trainer.training.batches import Samples, Schedule, batched, batches, raise_if_error
 from trainer.training.machine import exactness, interruptible, set_determinism
 from trainer.training.optimise import average_of, learning_rate, make_optimiser, update

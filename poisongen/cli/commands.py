@@ -31,7 +31,7 @@ from poisongen.datasets import LAYOUTS, Layout
 from poisongen.disk import LinkMode, check_apart
 from poisongen.engine.workers import Workers
 from poisongen.errors import PoisongenError
-from poisongen.format.manifest import refuse_poisoned
+from poisongen.format.read import refuse_poisoned
 from poisongen.freeze import apply, summary
 from poisongen.freeze import plan_from_manifest as rebuild
 from poisongen.freeze.partial_folder import check_out

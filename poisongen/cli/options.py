@@ -335,7 +335,7 @@ def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple
         "upper": ("--upper", options["upper"]),
     }
     placement = attack.placement
-    if isinstance(trigger, Semantic) and isinstance(placement, Fixed):
+    if not trigger.placed and isinstance(placement, Fixed):
         placement = None  # it is where it is
         for option, value in placing.values():
             if value is not None:

@@ -12,6 +12,7 @@ from poisongen.cli.options import SHAPING, combine
 from poisongen.datasets import LAYOUTS
 from poisongen.disk import read_file
 from poisongen.errors import RecipeError
+from poisongen.validation import first_fault
 
 MAX_BYTES = 1 << 16
 
@@ -44,11 +45,9 @@ def read_recipe(path: Path) -> RecipeFile:
     try:
         recipe = RecipeFile.model_validate(json.loads(data[:MAX_BYTES]))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
         example = '{"title": "…", "dataset": "cityscapes", "options": {"attack": "iba", "rate": "0.1"}}'
         raise RecipeError(
-            "A recipe file cannot be read.", file=path, expected=example, found=f"{where}: {first['msg']}"
+            "A recipe file cannot be read.", file=path, expected=example, found=str(first_fault(error))
         ) from None
     except (ValueError, RecursionError) as error:
         raise RecipeError("A recipe file is not JSON.", file=path, found=str(error)) from None

@@ -27,6 +27,7 @@ from poisongen.disk import folder_path
 from poisongen.errors import RecipeError, SourceError
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 from poisongen.names import DESCRIPTION, RESERVED
+from poisongen.validation import Fault, first_fault
 
 EXAMPLE = '{"dataset": "my-streets", "classes": ["road", "car", "tree"], "victim": "car", "target": "road"}'
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
@@ -164,8 +165,7 @@ def read_description(path: Path) -> tuple[Description, bytes]:
             todo=f"write one, e.g. {EXAMPLE}",
         ) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _refused(path, ".".join(map(str, first["loc"])), first["type"], first["msg"]) from None
+        raise _refused(path, first_fault(error)) from None
     except RecipeError as error:
         raise SourceError(
             f"{path.name} names a class that there is not.", file=path, found=error.problem, todo=error.todo
@@ -177,19 +177,15 @@ def read_description(path: Path) -> tuple[Description, bytes]:
     return description, data
 
 
-def _refused(path: Path, key: str, kind: str, message: str) -> SourceError:
-    if kind == "extra_forbidden":
+def _refused(path: Path, fault: Fault) -> SourceError:
+    if fault.kind == "extra_forbidden":
         known = list(Description.model_fields)
-        close = difflib.get_close_matches(key.lower(), known, n=2, cutoff=0.5)
+        close = difflib.get_close_matches(fault.where.lower(), known, n=2, cutoff=0.5)
         todo = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
-        return SourceError(f"{path.name} has a key that means nothing.", file=path, found=key[:80], todo=todo)
-    found = message.removeprefix("Value error, ")
-    return SourceError(
-        f"{path.name} cannot be used.",
-        file=path,
-        found=f"{key}: {found}" if key else found,
-        todo=f"e.g. {EXAMPLE}",
-    )
+        return SourceError(
+            f"{path.name} has a key that means nothing.", file=path, found=fault.where[:80], todo=todo
+        )
+    return SourceError(f"{path.name} cannot be used.", file=path, found=str(fault), todo=f"e.g. {EXAMPLE}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

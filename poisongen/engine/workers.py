@@ -3,25 +3,23 @@ workers or their order."""
 
 import multiprocessing
 import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import cv2
-from tqdm import tqdm
-
+from poisongen.engine.progress import Progress
+from poisongen.engine.setup import Call, WorkerSetup, start_own_worker
 from poisongen.errors import PoisongenError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_AHEAD = 4
+"""Tasks that wait or run, for each worker: enough that none is ever idle, few enough that memory stays
+small."""
 
 
 def available_cores() -> int:
@@ -30,17 +28,30 @@ def available_cores() -> int:
 
 
 class Workers:
-    """A pool that starts when first used; ``jobs`` 1 works in this process. Any
-    ``concurrent.futures.Executor`` may take its place.
+    """Workers for the commands of one ``with`` block.
 
-    ``code``: the file of an attack from outside, which the worker processes must know.
+    ``jobs``: processes of our own, started when they are first needed and ended with the block; 1 works in
+    this process. Any ``executor`` of ``concurrent.futures`` may take their place: it is followed and not shut
+    down, each of its workers is prepared before its first task as ours are, and as many tasks wait as
+    ``executor_workers`` need (by default as many as it says to have; ValueError if it does not say).
+
+    ``code``: the file of an attack from outside, which the workers must know.
     """
 
     def __init__(
-        self, jobs: int, *, executor: Executor | None = None, quiet: bool = False, code: Path | None = None
+        self,
+        jobs: int = 1,
+        *,
+        executor: Executor | None = None,
+        executor_workers: int | None = None,
+        quiet: bool = False,
+        code: Path | None = None,
     ) -> None:
-        self.jobs, self.quiet, self.code = jobs, quiet, code
-        self._executor = executor
+        self.jobs, self.quiet = jobs, quiet
+        self._setup = WorkerSetup(code)
+        self._given = executor
+        self._given_workers = 0 if executor is None else executor_workers or _workers_of(executor)
+        self._own: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +59,8 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._own is not None:
+            self._own.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
         """The results of ``function`` over ``items`` as they come, in any order. The first error ends it."""
@@ -59,78 +70,58 @@ class Workers:
                 progress.step()
 
     def _results(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        if self._executor is None and (self.jobs == 1 or len(items) < 2):
-            yield from map(function, items)
-            return
-        if self._executor is None:
+        if self._given is not None:
+            given, setup = self._given, self._setup
+
+            def submit_call(item: Item) -> Future[Result]:
+                return given.submit(Call(setup, function, item))
+
+            return _follow(submit_call, items, _AHEAD * self._given_workers)
+        if self.jobs == 1 or len(items) < 2:
+            return map(function, items)
+        own = self._own_pool()
+
+        def submit_own(item: Item) -> Future[Result]:
+            return own.submit(function, item)
+
+        return _follow(submit_own, items, _AHEAD * self.jobs)
+
+    def _own_pool(self) -> ProcessPoolExecutor:
+        if self._own is None:
             # Spawned, not forked: OpenCV's threads and the lock on the output folder must not be copied into
             # workers.
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(
-                self.jobs, context, initializer=_start_worker, initargs=(self.code,)
+            self._own = ProcessPoolExecutor(
+                self.jobs, context, initializer=start_own_worker, initargs=(self._setup,)
             )
-        waiting: set[Future[Result]] = set()
-        coming = iter(items)
-        try:
-            while True:
-                while len(waiting) < 4 * self.jobs and (item := next(coming, None)) is not None:
-                    waiting.add(self._executor.submit(function, item))
-                if not waiting:
-                    return
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        except BrokenProcessPool:
-            todo = "often the memory is full: run the same command with fewer --jobs"
-            raise PoisongenError("A worker process was killed.", todo=todo) from None
-        finally:
-            for future in waiting:
-                future.cancel()
+        return self._own
 
 
-def _start_worker(code: Path | None) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides what it means
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if code is not None:
-        from poisongen.attack_file import load_code  # a worker without such a file needs nothing of it
-
-        load_code(code)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-
-class Progress:
-    """A bar on a terminal, a plain line now and then elsewhere; always on standard error."""
-
-    def __init__(self, title: str, total: int, *, quiet: bool = False, every_seconds: float = 15) -> None:
-        self.title, self.total, self.every = title, total, every_seconds
-        self.count, self.quiet, self.spoke = 0, quiet, time.monotonic()
-        self.bar = (
-            tqdm(total=total, desc=title, unit="sample", dynamic_ncols=True, leave=False)
-            if not quiet and sys.stderr.isatty()
-            else None
+def _workers_of(executor: Executor) -> int:
+    """How many workers an executor has: the pools of the standard library, and many others, say it so."""
+    number = getattr(executor, "_max_workers", None)
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(
+            f"{type(executor).__name__} does not say how many workers it has: give executor_workers"
         )
+    return number
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(self) -> None:
-        """One more sample is done."""
-        self.count += 1
-        if self.bar is not None:
-            self.bar.update()
-        elif not self.quiet and (time.monotonic() - self.spoke > self.every):
-            self.spoke = time.monotonic()
-            sys.stderr.write(f"{self.title}: {self.count:,} of {self.total:,}\n")
+def _follow(submit: Callable[[Item], Future[Result]], items: Iterable[Item], window: int) -> Iterator[Result]:
+    """Results as they come, at most ``window`` tasks ahead. However it ends, no task of it is left running:
+    what follows may unlock or remove what they write to."""
+    coming, waiting = iter(items), set[Future[Result]]()
+    try:
+        while True:
+            waiting |= {submit(item) for item in islice(coming, window - len(waiting))}
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenExecutor:
+        todo = "often the memory is full: run the same command with fewer --jobs"
+        raise PoisongenError("A worker process was killed.", todo=todo) from None
+    finally:
+        running = [future for future in waiting if not future.cancel()]
+        wait(running)

@@ -1,24 +1,22 @@
-"""``manifest.json`` and ``samples.jsonl``: what ``manifests/FORMAT.md`` specifies, as models that parse and
-do not trust."""
+"""``manifest.json`` and ``samples.jsonl``: what ``manifests/FORMAT.md`` specifies, as models that check
+what they parse."""
 
 import json
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version as installed
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import scipy
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from poisongen.disk import folder_path
-from poisongen.errors import ManifestError, PoisongenError, SourceError
 from poisongen.imaging.pixels import digest_bytes
-from poisongen.labels import LabelSpace
-from poisongen.names import MANIFEST, SAMPLES, own_art
+from poisongen.labels import IGNORE, LabelSpace
+from poisongen.names import own_art
 from poisongen.recipe import SET_NAME, Recipe
 from poisongen.surfaces import Count, Location
 from poisongen.triggers.patch import ArtName
@@ -26,16 +24,12 @@ from poisongen.triggers.patch import ArtName
 FORMAT, FORMAT_VERSION = "poisongen", 1
 CHANGED = ("poisoned", "trigger-only", "label-only", "triggered")
 """Roles of rows that an attack changed."""
-MAX_MANIFEST_BYTES, MAX_SAMPLES_BYTES = 1 << 26, 1 << 30
-
 
 FolderPath = Annotated[str, AfterValidator(folder_path)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Row(BaseModel):
@@ -73,34 +67,8 @@ class Row(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Row":
-        for ok, rule in (
-            (
-                (self.role == "triggered") == (self.set is not None),
-                "set is present exactly if role is triggered",
-            ),
-            (
-                [self.image_bytes, self.image_pixels, self.image_coefficients].count(None) == 2,
-                "exactly one of image_bytes, image_pixels and image_coefficients",
-            ),
-            (
-                (self.label_bytes is None) != (self.label_pixels is None),
-                "exactly one of label_bytes and label_pixels",
-            ),
-            (
-                (self.label_train is None) == (self.label_train_pixels is None),
-                "label_train and its digest come together",
-            ),
-            ((self.mask is None) == (self.mask_pixels is None), "mask and its digest come together"),
-            (
-                (self.image_bytes is None) == (self.source_image_bytes is not None),
-                "source_image_bytes exactly if the picture is written anew",
-            ),
-            (
-                (self.label_pixels is None) == (self.source_label_bytes is None),
-                "source_label_bytes exactly if the label is written anew",
-            ),
-        ):
-            if not ok:
+        for rule, holds in _ROW_RULES.items():
+            if not holds(self):
                 raise ValueError(rule)
         if self.own_art:
             folder_path(self.own_art)
@@ -129,6 +97,46 @@ class Row(BaseModel):
     def own_art(self) -> str | None:
         """Where the art of this very sample lies, if it has one."""
         return own_art(self.id) if self.art_pixels else None
+
+
+def _is_set_of_triggered(row: Row) -> bool:
+    return (row.role == "triggered") == (row.set is not None)
+
+
+def _has_one_image_digest(row: Row) -> bool:
+    return [row.image_bytes, row.image_pixels, row.image_coefficients].count(None) == 2
+
+
+def _has_one_label_digest(row: Row) -> bool:
+    return (row.label_bytes is None) != (row.label_pixels is None)
+
+
+def _has_digest_of_label_train(row: Row) -> bool:
+    return (row.label_train is None) == (row.label_train_pixels is None)
+
+
+def _has_digest_of_mask(row: Row) -> bool:
+    return (row.mask is None) == (row.mask_pixels is None)
+
+
+def _has_source_of_new_image(row: Row) -> bool:
+    return (row.image_bytes is None) == (row.source_image_bytes is not None)
+
+
+def _has_source_of_new_label(row: Row) -> bool:
+    return (row.label_pixels is None) == (row.source_label_bytes is None)
+
+
+_ROW_RULES: Mapping[str, Callable[[Row], bool]] = {
+    "set is present exactly if role is triggered": _is_set_of_triggered,
+    "exactly one of image_bytes, image_pixels and image_coefficients": _has_one_image_digest,
+    "exactly one of label_bytes and label_pixels": _has_one_label_digest,
+    "label_train and its digest come together": _has_digest_of_label_train,
+    "mask and its digest come together": _has_digest_of_mask,
+    "source_image_bytes exactly if the picture is written anew": _has_source_of_new_image,
+    "source_label_bytes exactly if the label is written anew": _has_source_of_new_label,
+}
+"""Rule → whether a row keeps to it."""
 
 
 class Digests(NamedTuple):
@@ -174,6 +182,16 @@ class Labels(BaseModel):
         """The same facts as the generator computes with."""
         raw = {str(key): value for key, value in sorted(space.raw_to_train.items())}
         return cls(names=space.names, colours=space.colours, raw_to_train=raw)
+
+    def space(self) -> LabelSpace:
+        """What the generator computes with. A training id that is no class counts as ignored, a channel of a
+        colour above 255 as 255: a stranger may have written both."""
+        known = range(len(self.names))
+        raw_to_train = {
+            int(raw): train if train in known else IGNORE for raw, train in self.raw_to_train.items()
+        }
+        colours = tuple((min(red, 255), min(green, 255), min(blue, 255)) for red, green, blue in self.colours)
+        return LabelSpace(self.names, colours, raw_to_train)
 
 
 class Measure(BaseModel):
@@ -242,12 +260,9 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
         for name, count in self.counts.items():
-            changed = [what for what in CHANGED if what in count]
-            needed = {"pictures"}.union(
-                *({what, "with_victim", "victim_pixels", f"victim_pixels_{what}"} for what in changed)
-            )
-            if needed - count.keys():
-                raise ValueError(f"the counts of {name} lack {', '.join(sorted(needed - count.keys()))}")
+            lacking = _required_counts(count) - count.keys()
+            if lacking:
+                raise ValueError(f"the counts of {name} lack {', '.join(sorted(lacking))}")
         if len(self.label_space.colours) != len(self.label_space.names):
             raise ValueError("names and colours differ in number")
         return self
@@ -258,6 +273,15 @@ class Manifest(BaseModel):
         # A list or object of plain values on one line; a line break is never inside of a JSON string, so only
         # layout changes.
         return re.sub(r"[\[{]\n[^\[\]{}]*[\]}]", lambda found: re.sub(r"\n *", " ", found[0]), text) + "\n"
+
+
+def _required_counts(count: Mapping[str, int]) -> set[str]:
+    """What the counts of a split must have beside what they have."""
+    required = {"pictures"}
+    for role in CHANGED:
+        if role in count:
+            required |= {"with_victim", "victim_pixels", f"victim_pixels_{role}"}
+    return required
 
 
 def canonical(value: Any) -> str:
@@ -278,10 +302,11 @@ def identity(text: str) -> str:
 def fingerprint(rows: Iterable[Row]) -> str:
     """The digest of the source that these rows were made from: over ``id image-digest label-digest`` of each
     sample, sorted by id."""
-    lines = {
-        row.id: f"{row.id} {row.source_image_bytes or row.image_bytes} {row.source_label_bytes or row.label_bytes}\n"
-        for row in rows
-    }
+    lines = {}
+    for row in rows:
+        image = row.source_image_bytes or row.image_bytes
+        label = row.source_label_bytes or row.label_bytes
+        lines[row.id] = f"{row.id} {image} {label}\n"
     return digest_bytes("".join(lines[sample_id] for sample_id in sorted(lines)).encode())
 
 
@@ -296,129 +321,3 @@ def environment() -> dict[str, str]:
         "pydantic": installed("pydantic"),
         "machine": platform.machine(),
     }
-
-
-def read(path: Path) -> tuple[Manifest, tuple[Row, ...]]:
-    """Parse a manifest and the rows beside it, believing nothing.
-
-    ``path`` is the manifest or the folder that holds it. Raises ManifestError for files that are missing, too
-    large, not what the format says, of a newer version, or that do not belong together. Paths in the result
-    stay inside the folder.
-    """
-    path = path / MANIFEST if path.is_dir() else path
-    text = _read_text(path, MAX_MANIFEST_BYTES)
-    try:
-        loaded = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError("A manifest is not JSON.", file=path, found=str(error)) from None
-    version = loaded.get("format_version") if isinstance(loaded, dict) else None
-    if not isinstance(loaded, dict) or loaded.get("format") != FORMAT or type(version) is not int:
-        todo = (
-            "a recipe is built: poisongen build" if isinstance(loaded, dict) and "options" in loaded else None
-        )
-        raise ManifestError(
-            "A file is not a poisongen manifest.",
-            file=path,
-            expected=f'"format": "{FORMAT}" and a format version',
-            todo=todo,
-        )
-    if version > FORMAT_VERSION:
-        raise ManifestError(
-            "A manifest is of a newer format.",
-            file=path,
-            expected=f"version {FORMAT_VERSION}",
-            found=f"version {version}",
-            todo="install a newer poisongen",
-        )
-    recipe = loaded.get("recipe")
-    code = recipe.get("code") if isinstance(recipe, dict) else None
-    manifest = _parse(
-        Manifest,
-        text,
-        str(path),
-        "it names an attack from outside: give its file with --code" if code else None,
-    )
-    beside = path.with_name(SAMPLES)
-    rows_json = _read_text(beside, MAX_SAMPLES_BYTES)
-    if identity(rows_json) != manifest.identity:
-        raise ManifestError(
-            "The rows are not the ones that the manifest names.",
-            file=beside,
-            expected=manifest.identity,
-            found=identity(rows_json),
-            todo="get manifest.json and samples.jsonl again, from one place",
-        )
-    rows = tuple(
-        _parse(Row, line, f"{beside}, line {number}")
-        for number, line in enumerate(rows_json.removesuffix("\n").split("\n"), start=1)
-    )
-    if rows_text(rows) != rows_json:
-        raise ManifestError(
-            "The rows are not sorted canonical JSON.", file=beside, expected="the form of manifests/FORMAT.md"
-        )
-    seen: set[object] = set()
-    for item in (*(row.key for row in rows), *(name for row in rows for name in row.files())):
-        if item in seen:
-            raise ManifestError("The rows name something twice.", file=beside, found=str(item))
-        seen.add(item)
-    return manifest, rows
-
-
-def refuse_poisoned(root: Path) -> None:
-    """Raise SourceError if ``root`` is a dataset folder that an attack has changed: it is no clean source."""
-    path = root / MANIFEST
-    if not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
-        return
-    try:
-        loaded = json.loads(path.read_bytes())
-        recipe = loaded["recipe"] if loaded["format"] == FORMAT else {}
-        poisoned = bool(recipe.get("poison") or recipe.get("random_pixels"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return
-    if poisoned:
-        raise SourceError(
-            "The source is a dataset that was poisoned.",
-            file=path,
-            expected="the clean dataset",
-            found=f"{recipe.get('attack')}",
-            todo="give the folder that it was made from",
-        )
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _read_text(path: Path, limit: int) -> str:
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise ManifestError(
-                "A manifest is a link, or no file.", file=path, expected="a file", todo="give the file itself"
-            )
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ManifestError("A file is too large.", file=path, expected=f"at most {limit:,} bytes")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise ManifestError("A manifest cannot be read.", file=path, found=error.strerror) from None
-    except UnicodeDecodeError as error:
-        raise ManifestError("A file is not UTF-8 text.", file=path, found=str(error)) from None
-
-
-def _parse(model: type[_Model], text: str, name: str, todo: str | None = None) -> _Model:
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ManifestError(
-            "A manifest cannot be believed.",
-            file=name,
-            found=f"{where}: {first['msg']}" if where else first["msg"],
-            todo=todo,
-        ) from None
-    except PoisongenError as error:
-        raise ManifestError(
-            "A manifest cannot be believed.", file=name, found=error.problem, todo=error.todo
-        ) from None

@@ -2,6 +2,7 @@
 manifests`` writes them."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,20 @@ FILES: dict[str, type[BaseModel]] = {"manifest.schema.json": Manifest, "row.sche
 def schema(name: str) -> dict[str, Any]:
     """The schema that is published as ``name``."""
     body = FILES[name].model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_unwrapped(body)}
+
+
+def _unwrapped(value: Any) -> Any:
+    """Descriptions come from docstrings: a paragraph is one line, so that no schema changes where code is
+    wrapped elsewhere."""
+    if isinstance(value, list):
+        return [_unwrapped(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    unwrapped = {key: _unwrapped(one) for key, one in value.items()}
+    if isinstance(unwrapped.get("description"), str):
+        unwrapped["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", unwrapped["description"])
+    return unwrapped
 
 
 def text(name: str) -> str:

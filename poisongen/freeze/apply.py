@@ -26,9 +26,10 @@ from poisongen.format.manifest import (
     measure_of,
     rows_text,
 )
+from poisongen.format.sums import sums_text
 from poisongen.freeze.card import data_card
 from poisongen.freeze.partial_folder import PartialFolder
-from poisongen.freeze.plan import TRAINING, Entry, Plan, planned_row
+from poisongen.freeze.plan import Entry, Plan, planned_row
 from poisongen.freeze.summary import short_name
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.headers import check_picture
@@ -37,8 +38,9 @@ from poisongen.labels import LabelSpace
 from poisongen.names import CARD, MANIFEST, SAMPLES, SUMS, prefix
 from poisongen.randomness import Stream
 from poisongen.recipe import Recipe
+from poisongen.relabel import changed_pixels
 from poisongen.surfaces import is_any
-from poisongen.triggers import Art, Painted, footprint, mask, paint
+from poisongen.triggers import Art
 from poisongen.version import __version__
 
 
@@ -134,22 +136,23 @@ class Writer:
         """Write picture and mask; returns what the row says of them."""
         sample, poison = entry.examined.sample, self.recipe.poison
         source = self.reader.root / sample.image
-        painted = entry.location is not None and entry.shows_trigger
+        trigger = poison.trigger_in(entry.set) if poison and entry.shows_trigger else None
+        altered = trigger is not None and trigger.alters_picture
         facts: dict[str, Any] = {}
-        if row["mask"] and not painted:
-            assert poison is not None and poison.semantic is not None and raw is not None
-            there = self.space.to_train(raw) == poison.semantic.trigger_class
-            facts["mask_pixels"] = written.png(row["mask"], mask(raw.shape, there, 0, 0))
-        if not painted and not self.recipe.scale:
+        if trigger is not None and not altered:
+            assert raw is not None
+            facts["mask_pixels"] = written.png(row["mask"], self._mask(entry, raw))
+        if not altered and not self.recipe.scale:
             check_picture(data, source)
             return facts | {"image_bytes": written.clean(row["image"], source, data, self.link)}
         picture = self.reader.picture(sample, data)
         if picture.shape[:2] != (row["height"], row["width"]):
             raise SourceError("A picture changed while the dataset was built.", file=source, todo=_AGAIN)
         covered = np.zeros(picture.shape[:2], np.uint8)
-        if painted:
-            assert raw is not None
-            covered = self._paint(entry, picture)
+        if trigger is not None and altered:
+            box = entry.location.box if entry.location else None
+            triggered = trigger.apply(picture, self.art, sample.id, box)
+            picture, covered = triggered.picture, triggered.mask
             facts["trigger_pixels"] = int(np.count_nonzero(covered))
             facts["mask_pixels"] = written.png(row["mask"], covered)
         facts["source_image_bytes"] = digest_bytes(data)
@@ -165,17 +168,12 @@ class Writer:
             "victim_pixels_in_blocks": reached if victims else None,
         }
 
-    def _paint(self, entry: Entry, picture: Pixels) -> Pixels:
-        """Paint the trigger into the picture, and return its mask."""
-        assert self.recipe.poison is not None and entry.location is not None
-        sample_id, (top, left, _, _) = entry.examined.sample.id, entry.location.box
-        (trigger,) = (
-            trigger for name, _, trigger in self.recipe.poison.shown() if name == (entry.set or TRAINING)
-        )
-        assert isinstance(trigger, Painted)
-        rendered = trigger.render(self.art, sample_id, *picture.shape[:2])
-        paint(picture, rendered, top, left)
-        return mask(picture.shape[:2], footprint(rendered), top, left)
+    def _mask(self, entry: Entry, raw: Pixels) -> Pixels:
+        """Where the trigger of an entry is, uint8 (H, W); ``raw`` is the source's label map."""
+        assert self.recipe.poison is not None
+        trigger = self.recipe.poison.trigger_in(entry.set)
+        box = entry.location.box if entry.location else None
+        return trigger.mask_in(self.space.to_train(raw), self.art, entry.examined.sample.id, box)
 
     def _label(
         self, entry: Entry, written: _Written, row: dict[str, Any], data: bytes, raw: Pixels | None
@@ -188,19 +186,20 @@ class Writer:
             written.clean(row["label"], self.reader.root / sample.label, data, self.link)
         else:
             assert raw is not None
+            noised = claimed = raw
             if row["randomised_pixels"]:
                 assert recipe.random_pixels is not None
-                noised = recipe.random_pixels.apply(
-                    raw, self.space, Stream(recipe.seed, "random labels", sample.id)
-                )
-                facts["randomised_pixels"] = int(np.count_nonzero(noised != raw))
-                raw = noised
+                stream = Stream(recipe.seed, "random labels", sample.id)
+                noised = claimed = recipe.random_pixels.apply(raw, self.space, stream)
+                facts["randomised_pixels"] = changed_pixels(raw, noised)
             if entry.relabelled:
                 assert recipe.poison is not None
-                poison = recipe.poison
-                claimed = poison.relabel.apply(raw, self.space, poison.victim_classes, poison.target_class)
-                facts["relabelled_pixels"] = int(np.count_nonzero(claimed != raw))
-                raw = claimed
+                source_map = raw
+                claimed = recipe.poison.relabelled(
+                    noised, self.space, trigger_mask=lambda: self._mask(entry, source_map)
+                )
+                facts["relabelled_pixels"] = changed_pixels(noised, claimed)
+            raw = claimed
             written.file(row["label"], encode_label(raw, data))
             facts["label_pixels"] = digest_pixels(raw)
         if sample.label_train:
@@ -308,11 +307,6 @@ def build(
         size = sum((place.path / path).stat().st_size for path in (*sums, SUMS))
         place.seal({*sums, SUMS})
     return Built(out, manifest, len(sums) + 1, size, sum(one.copied for one in done.values()), len(kept))
-
-
-def sums_text(sums: Mapping[str, str]) -> str:
-    """``SHA256SUMS``: as sha256sum writes it, sorted by path."""
-    return "".join(f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(sums.items()))
 
 
 def describe(plan: Plan, source: Source, rows: list[Row], lists: tuple[str, ...]) -> Manifest:

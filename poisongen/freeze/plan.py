@@ -2,12 +2,9 @@
 decoded."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from poisongen import names
 from poisongen.datasets.reading import Reader, require_same_size, written_image
@@ -16,17 +13,21 @@ from poisongen.engine.workers import Workers
 from poisongen.errors import RecipeError, Shortfall, SourceError
 from poisongen.format.counts import count
 from poisongen.format.manifest import Row
-from poisongen.imaging.pixels import Pixels, digest_bytes, histogram
+from poisongen.imaging.pixels import Box, Pixels, digest_bytes, histogram
 from poisongen.labels import LabelSpace
 from poisongen.lengths import number_poisoned, plain
-from poisongen.placement import Box, PlacementField
+from poisongen.placement import PlacementField
 from poisongen.randomness import Stream, order_key
 from poisongen.recipe import Poison, Recipe
+from poisongen.relabel import changed_pixels
 from poisongen.surfaces import Location, Scene
-from poisongen.triggers import Art, Painted, Trigger, footprint
+from poisongen.triggers import Art, Trigger
 
 TRAINING = ""
 """The name under which a training placement stands beside the names of evaluation sets."""
+
+RELABELLED = ("poisoned", "label-only")
+"""The roles of samples whose label claims what the attack wants."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Examined:
 
     ``locations``: for training ("") and each evaluation set, the placement (None: eligible, and nothing is
     placed), or why there is none; a RecipeError if there can be none in any picture of this size.
-    ``claimed_pixels``: what the relabel would change. ``art``: the digest of this sample's own trigger art.
+    ``claimed_pixels``: what the relabel would change if it is poisoned, 0 if it cannot be. ``art``: the digest of this sample's own trigger art.
     """
 
     sample: Sample
@@ -81,7 +82,7 @@ class Entry:
     @property
     def relabelled(self) -> bool:
         """Does the label claim what the attack wants?"""
-        return self.role in ("poisoned", "label-only")
+        return self.role in RELABELLED
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,10 @@ class Examiner:
         require_same_size(picture, raw, self.reader, sample)
         examined = self.describe(sample, raw, digest_bytes(data))
         locations = self._locations(examined, self.space.to_train(raw), picture.unpaintable)
-        return Examined(**{**vars(examined), "locations": locations, "art": self._own_art(sample, locations)})
+        examined = replace(examined, locations=locations, art=self._own_art(sample, locations))
+        if not examined.eligible(TRAINING):
+            return examined
+        return replace(examined, claimed_pixels=self.claimed_pixels(sample, raw, examined.location(TRAINING)))
 
     def describe(self, sample: Sample, raw: Pixels, label_bytes: str) -> Examined:
         """What the label map, uint8 raw ids (H, W), says of a sample. Raises SourceError for unknown ids."""
@@ -152,17 +156,20 @@ class Examiner:
             label_bytes=label_bytes,
             victim_pixels=self.space.count(counts, self.recipe.measured(self.space)),
             trigger_class_pixels=self.space.count(counts, (semantic.trigger_class,)) if semantic else None,
-            claimed_pixels=self._claimed(counts),
             randomised_pixels=random.number(counts, self.space) if random and training else 0,
         )
 
-    def _claimed(self, counts: NDArray[np.int64]) -> int:
-        """How many pixels of a map with this ``histogram`` a relabel would change."""
+    def claimed_pixels(self, sample: Sample, raw: Pixels, location: Location | None) -> int:
+        """How many pixels of a label map, uint8 raw ids (H, W), the relabel changes with the trigger at this
+        place."""
         poison = self.recipe.poison
-        if poison is None:
-            return 0
-        claims = poison.relabel.claims(self.space, poison.victim_classes, poison.target_class)
-        return sum(int(counts[old]) for old, new in claims.items() if old != new)
+        assert poison is not None
+
+        def trigger_mask() -> Pixels:
+            box = location.box if location else None
+            return poison.trigger.mask_in(self.space.to_train(raw), self.art, sample.id, box)
+
+        return changed_pixels(raw, poison.relabelled(raw, self.space, trigger_mask))
 
     def _locations(
         self, one: Examined, train: Pixels, unpaintable: str | None
@@ -188,10 +195,10 @@ class Examiner:
         locations: dict[str, Location | str | RecipeError | None] = {}
         for name in names:
             placement, trigger = shown[name]
-            if placement is None:
-                locations[name] = None
-            elif unpaintable and not self.recipe.scale:
+            if trigger.alters_picture and unpaintable and not self.recipe.scale:
                 locations[name] = f"the picture is a {unpaintable}"
+            elif placement is None:
+                locations[name] = None
             else:
                 stream = Stream(seeds[name], "placement", one.sample.id)
                 locations[name] = self._place(one.sample, train, placement, trigger, scenes, stream)
@@ -230,9 +237,10 @@ class Examiner:
     def scene(self, sample: Sample, train: Pixels, trigger: Trigger) -> Scene:
         """The label map of training ids as placement sees it. Raises RecipeError for a trigger that does not
         fit."""
-        assert self.recipe.poison is not None and isinstance(trigger, Painted)
-        rendered = trigger.render(self.art, sample.id, *train.shape)
-        return Scene(train, self.recipe.poison.victim_classes, footprint(rendered))
+        assert self.recipe.poison is not None
+        height, width = train.shape
+        covered = trigger.footprint_in(self.art, sample.id, height, width)
+        return Scene(train, self.recipe.poison.victim_classes, covered)
 
     def prove(self, sample: Sample, raw: Pixels, name: str | None, box: Box) -> Location | None:
         """The facts of a placement that somebody else chose, in a label map of raw ids; None if the trigger
@@ -340,7 +348,8 @@ def planned_row(entry: Entry, recipe: Recipe) -> dict[str, Any]:
     written."""
     sample, known = entry.examined.sample, entry.examined
     prefix = names.prefix(entry.set)
-    new_picture = bool(recipe.scale or (entry.shows_trigger and entry.location))
+    trigger = recipe.poison.trigger_in(entry.set) if recipe.poison and entry.shows_trigger else None
+    new_picture = bool(recipe.scale or (trigger and trigger.alters_picture))
     randomised = known.randomised_pixels if entry.set is None and entry.role != "clean" else 0
     new_label = bool(recipe.scale or entry.relabelled or randomised)
     return {

@@ -9,9 +9,10 @@ from poisongen.datasets.reading import Reader
 from poisongen.disk import read_file
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch
-from poisongen.format.counts import contradictions
-from poisongen.format.manifest import Labels, Manifest, Row, read
-from poisongen.freeze.plan import Entry, Examiner, Plan, not_eligible, planned_row
+from poisongen.format.consistency import contradictions
+from poisongen.format.manifest import Labels, Manifest, Row
+from poisongen.format.read import read
+from poisongen.freeze.plan import RELABELLED, Entry, Examiner, Plan, not_eligible, planned_row
 from poisongen.imaging.pixels import digest_bytes
 from poisongen.names import MANIFEST
 from poisongen.triggers import Art
@@ -72,6 +73,9 @@ class RowChecker:
         random = recipe.random_pixels
         if row.role == "clean" and random and random.scope == "all" and examined.randomised_pixels:
             return Checked(contradicts=f"{row.id}: it lacks its random labels")
+        if row.role in RELABELLED:
+            claimed = self.examiner.claimed_pixels(sample, raw, location)
+            examined = replace(examined, claimed_pixels=claimed)
         entry = Entry(examined, row.role, row.set, location)
         planned = Row.model_construct(**planned_row(entry, recipe)).model_dump(exclude_none=True)
         stated = row.model_dump(exclude_none=True)

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from poisongen.datasets import LAYOUTS
-from poisongen.disk import files_below, folder_path
+from poisongen.disk import files_below
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, PoisongenError, SourceError, VerifyError
-from poisongen.format.counts import contradictions
-from poisongen.format.manifest import Digests, Manifest, Row, read
-from poisongen.freeze.apply import sums_text
+from poisongen.format.consistency import contradictions
+from poisongen.format.manifest import Digests, Manifest, Row
+from poisongen.format.read import read
+from poisongen.format.sums import parse_sums
 from poisongen.imaging import jpeg as dct
 from poisongen.imaging.pixels import (
+    Box,
     Pixels,
     decode_art,
     decode_label,
@@ -23,7 +25,6 @@ from poisongen.imaging.pixels import (
     digest_pixels,
 )
 from poisongen.names import CARD, DERIVED, MANIFEST, PLAN, SAMPLES, SUMS, prefix
-from poisongen.placement import Box
 
 
 @dataclass(frozen=True)
@@ -251,18 +252,8 @@ def _read_sums(root: Path) -> tuple[dict[str, str], list[Finding]]:
         return {}, [Finding("missing", SUMS, "the file is not there")]
     except (OSError, UnicodeDecodeError) as error:
         return {}, [Finding("damaged", SUMS, str(error))]
-    sums: dict[str, str] = {}
-    for line in text.split("\n")[:-1]:
-        digest, gap, path = line[:64], line[64:66], line[66:]
-        try:
-            if gap != "  " or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-                raise ValueError
-            sums[folder_path(path)] = f"sha256:{digest}"
-        except ValueError:
-            return sums, [Finding("damaged", SUMS, f"a line cannot be read: {line[:100]!r}")]
-    return sums, [] if sums_text(sums) == text else [
-        Finding("damaged", SUMS, "the lines are not sorted, or one stands twice")
-    ]
+    sums = parse_sums(text)
+    return dict(sums.digests), [Finding("damaged", SUMS, sums.fault)] if sums.fault else []
 
 
 def _sums_disagree(root: Path) -> bool:

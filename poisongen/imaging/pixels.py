@@ -30,6 +30,7 @@ from poisongen.imaging.headers import (
 
 __all__ = [
     "MAX_PIXELS",
+    "Box",
     "Header",
     "Pixels",
     "check_picture",
@@ -46,6 +47,9 @@ __all__ = [
 ]
 
 Pixels = NDArray[np.uint8]
+
+Box = tuple[int, int, int, int]
+"""A rectangle of a picture in pixels: top, left, rows, columns."""
 
 _JFIF, _ADOBE = 0xE0, 0xEE
 _METADATA = frozenset({COM, *range(0xE0, 0xF0)}) - {_JFIF, _ADOBE}

@@ -4,7 +4,7 @@
 from typing import Annotated
 
 from poisongen.choices import OneOf
-from poisongen.relabel.base import Relabel
+from poisongen.relabel.base import Relabel, changed_pixels
 from poisongen.relabel.claims import Everything, VictimToTarget
 from poisongen.relabel.random_pixels import RandomPixels
 
@@ -15,4 +15,12 @@ RELABELS: dict[str, type[Relabel]] = {
 
 RelabelField = Annotated[Relabel, OneOf("relabel", RELABELS)]
 
-__all__ = ["RELABELS", "Everything", "RandomPixels", "Relabel", "RelabelField", "VictimToTarget"]
+__all__ = [
+    "RELABELS",
+    "Everything",
+    "RandomPixels",
+    "Relabel",
+    "RelabelField",
+    "VictimToTarget",
+    "changed_pixels",
+]

@@ -19,8 +19,9 @@ from poisongen.datasets.source import Sample, Source
 from poisongen.disk import write_atomic
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, OutputError, RecipeError, SourceMismatch
-from poisongen.format.counts import contradictions
-from poisongen.format.manifest import Manifest, Row, read
+from poisongen.format.consistency import contradictions
+from poisongen.format.manifest import Manifest, Row
+from poisongen.format.read import read
 from poisongen.freeze import summary
 from poisongen.imaging.pixels import Pixels
 from poisongen.names import GALLERY, MANIFEST, PLAN, REPORT

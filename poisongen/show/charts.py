@@ -7,8 +7,9 @@ their text does not.
 
 from markupsafe import Markup
 
+from poisongen.attacks import BAND_LIMITS
 from poisongen.show.marks import Colour
-from poisongen.show.tallies import BANDS, STEP, Distances, Places
+from poisongen.show.tallies import STEP, Distances, Places
 
 
 def hexadecimal(colour: Colour) -> str:
@@ -74,7 +75,7 @@ def distance_chart(one: Distances, bins: int) -> Markup:
         Markup('<line class="limit" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="{h}"/>').format(
             x=100 * bound / (bins * STEP), h=height
         )
-        for bound in BANDS
+        for bound in BAND_LIMITS
         if bound < bins * STEP
     )
     label = f"Distances of {one.number:,} triggers to the victim, {one.title}"

@@ -12,12 +12,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from poisongen.attacks import BAND_LIMITS
 from poisongen.format.manifest import CHANGED, Manifest
 from poisongen.imaging.pixels import encode_png
 from poisongen.show import charts
 from poisongen.show.alone import Alone
 from poisongen.show.exhibits import PICTURES, Exhibit, data_uri
-from poisongen.show.tallies import BANDS, STEP, Distances, Labelled, Surface, Tallies
+from poisongen.show.tallies import STEP, Distances, Labelled, Surface, Tallies
 from poisongen.show.words import Classes, caption, facts, printable, share
 
 MAX_CLASSES = 24
@@ -226,8 +227,8 @@ def _trigger(one: Alone) -> dict[str, Any]:
 def _distances(found: Sequence[Distances]) -> dict[str, Any]:
     """Histograms on one scale, and the bands in a table."""
     bins = max((len(one.bins) for one in found), default=1)
-    bins = max(bins, BANDS[-1] // STEP + 2)
-    limits = ["0", *(str(bound) for bound in BANDS)]
+    bins = max(bins, BAND_LIMITS[-1] // STEP + 2)
+    limits = ["0", *(str(bound) for bound in BAND_LIMITS)]
     return {
         "charts": [(one, charts.distance_chart(one, bins)) for one in found],
         "axis": charts.distance_axis(bins),

@@ -14,6 +14,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from poisongen.attacks import BAND_LIMITS, BAND_ROWS
 from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Sample
 from poisongen.engine.workers import Workers
@@ -22,12 +23,9 @@ from poisongen.format.manifest import Manifest, Rejected, Row
 from poisongen.imaging.pixels import Pixels, histogram
 from poisongen.labels import IGNORE, LabelSpace
 from poisongen.show.gallery import Bools, Group, changes_label, missing, read_label, read_mask, source_label
-from poisongen.show.words import ROWS_OF_BANDS
 
 COLUMNS = 32
 """Cells of a heat map over the picture's width."""
-BANDS = (60, 90, 120, 150)
-"""Upper bounds of the distance bands, in pixels of a picture with 512 rows; the papers' bands."""
 STEP = 10
 """Width of a bin of distances, in the same pixels."""
 MAX_BINS = 500
@@ -163,18 +161,18 @@ def distances(groups: Sequence[Group]) -> list[Distances]:
 
 
 def _bin(squared: int, height: int) -> int:
-    return min(MAX_BINS - 1, isqrt(squared * ROWS_OF_BANDS**2 // (height * STEP) ** 2))
+    return min(MAX_BINS - 1, isqrt(squared * BAND_ROWS**2 // (height * STEP) ** 2))
 
 
 def _bands(values: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    counts = [0] * (len(BANDS) + 1)
+    counts = [0] * (len(BAND_LIMITS) + 1)
     for squared, height in values:
-        counts[sum(squared * ROWS_OF_BANDS**2 > (bound * height) ** 2 for bound in BANDS)] += 1
+        counts[sum(squared * BAND_ROWS**2 > (bound * height) ** 2 for bound in BAND_LIMITS)] += 1
     return tuple(counts)
 
 
 def _summary(values: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
-    scaled = [squared**0.5 * ROWS_OF_BANDS / height for squared, height in values]
+    scaled = [squared**0.5 * BAND_ROWS / height for squared, height in values]
     return min(scaled), median(scaled), max(scaled)
 
 

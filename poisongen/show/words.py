@@ -1,13 +1,11 @@
 """Rows and manifest in words, for pictures and pages that people look at. Text out."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from poisongen.attacks import BAND_ROWS
 from poisongen.format.manifest import Manifest, Row
-from poisongen.labels import IGNORE, LabelSpace
-
-ROWS_OF_BANDS = 512
-"""The papers give distances in pixels of a picture with 512 rows."""
+from poisongen.labels import LabelSpace
 
 ROLES = {
     "clean": "clean",
@@ -48,15 +46,9 @@ class Classes:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Classes":
-        """Of a manifest whose recipe was checked against its label space. Ids that are no class count as
-        ignored."""
-        labels, poison = manifest.label_space, manifest.recipe.poison
-        known = range(len(labels.names))
-        mapped = {int(raw): train if train in known else IGNORE for raw, train in labels.raw_to_train.items()}
-        colours = tuple(
-            (min(red, 255), min(green, 255), min(blue, 255)) for red, green, blue in labels.colours
-        )
-        space = LabelSpace(tuple(map(printable, labels.names)), colours, mapped)
+        """Of a manifest whose recipe was checked against its label space."""
+        poison, space = manifest.recipe.poison, manifest.label_space.space()
+        space = replace(space, names=tuple(map(printable, space.names)))
         if poison is None:
             return cls(space)
         return cls(
@@ -110,10 +102,10 @@ def facts(row: Row, classes: Classes) -> dict[str, str]:
                 f"{classes.name(location.surface_class)}, a component of {location.component_pixels or 0:,} px"
             )
         if location.distance_sq is not None:
-            at_512 = location.distance_sq**0.5 * ROWS_OF_BANDS / max(1, row.height)
+            at_512 = location.distance_sq**0.5 * BAND_ROWS / max(1, row.height)
             told["distance"] = f"{pixels_of(location.distance_sq)} to {victims or 'the victim'}"
-            if row.height != ROWS_OF_BANDS:
-                told["distance"] += f" ({at_512:.1f} px at {ROWS_OF_BANDS} rows)"
+            if row.height != BAND_ROWS:
+                told["distance"] += f" ({at_512:.1f} px at {BAND_ROWS} rows)"
         if location.chebyshev is not None:
             told["Chebyshev distance"] = f"{location.chebyshev:,} px"
         if location.gap_sq is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from poisongen.choices import OneOf
 from poisongen.errors import RecipeError
 from poisongen.labels import LabelSpace
-from poisongen.triggers.base import Art, Painted, Trigger, footprint, mask, paint
+from poisongen.triggers.base import Art, Painted, Trigger, Triggered, footprint, mask, paint
 from poisongen.triggers.patch import Blend, Patch, PatchFolder
 from poisongen.triggers.semantic import Semantic
 from poisongen.triggers.shapes import Checkerboard, Frame, Line, Stripes
@@ -59,6 +59,7 @@ __all__ = [
     "Stripes",
     "Trigger",
     "TriggerField",
+    "Triggered",
     "footprint",
     "mask",
     "paint",

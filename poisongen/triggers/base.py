@@ -1,4 +1,4 @@
-"""What every trigger is: how it is shown, and how it gets into a picture."""
+"""What every trigger is: it turns a picture into a picture that shows it, and a mask of where it is."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from poisongen.choices import Choice
 from poisongen.disk import read_file
 from poisongen.errors import RecipeError
-from poisongen.imaging.pixels import Pixels, decode_art, digest_pixels
+from poisongen.imaging.pixels import Box, Pixels, decode_art, digest_pixels
 from poisongen.labels import LabelSpace
 from poisongen.lengths import parse_share, share_of
 
@@ -68,10 +68,29 @@ def _read(path: Path, changed: int) -> Pixels:
     return art
 
 
-class Trigger(Choice):
-    """What is shown. ``spans``: as wide or as high as the picture, so that it lies on no single surface."""
+@dataclass(frozen=True)
+class Triggered:
+    """A picture that shows a trigger, RGB uint8 (H, W, 3), and its mask: uint8 (H, W), 255 where the trigger
+    is, 0 where no pixel changed."""
 
+    picture: Pixels
+    mask: Pixels
+
+
+class Trigger(Choice):
+    """What is shown.
+
+    A trigger has ``apply``, which turns a picture into one that shows it, and ``mask_in``, which says where
+    it is without a look at the picture: planning knows label maps only. ``Painted`` has both for whatever is
+    laid over the picture.
+    """
+
+    placed: ClassVar[bool] = True
+    """A placement says where it lies; else there is no box."""
+    alters_picture: ClassVar[bool] = True
+    """False: what it shows is in the picture already, ``apply`` is never called, and the picture stays."""
     spans: ClassVar[bool] = False
+    """As wide or as high as the picture, so that it lies on no single surface."""
     words: ClassVar[str] = ""
     """How the command line names it, for lists and error messages."""
 
@@ -94,6 +113,36 @@ class Trigger(Choice):
         """The name of the art that is this sample's own; None if it has none."""
         return None
 
+    def footprint_in(self, art: Art, sample_id: str, height: int, width: int) -> NDArray[np.bool_]:
+        """The form of a placed trigger in a picture of ``height``×``width``: bool (h, w), true where it
+        covers.
+
+        Raises RecipeError if it does not fit into the picture.
+        """
+        raise NotImplementedError
+
+    def mask_in(self, train: Pixels, art: Art, sample_id: str, box: Box | None) -> Pixels:
+        """The mask, uint8 (H, W) of 0 and 255, in the picture with the label map ``train``: training ids,
+        uint8 (H, W).
+
+        The footprint at ``box`` for a placed trigger, which is the mask that ``apply`` gives; everything for
+        one that is not placed.
+        """
+        if box is None:
+            return np.full(train.shape, 255, np.uint8)
+        height, width = train.shape
+        top, left, _, _ = box
+        return mask((height, width), self.footprint_in(art, sample_id, height, width), top, left)
+
+    def apply(self, picture: Pixels, art: Art, sample_id: str, box: Box | None) -> Triggered:
+        """The picture with the trigger, and the trigger's mask; ``picture``, RGB uint8 (H, W, 3), is not
+        changed.
+
+        ``box`` is where a placement wants it, None for a trigger that is not placed. Raises SourceError for
+        art that cannot be read, RecipeError for a trigger that does not fit into the picture.
+        """
+        raise NotImplementedError
+
     def describe(self) -> str:
         """What is shown, in words: ``a black line of 8px``."""
         raise NotImplementedError
@@ -104,7 +153,7 @@ class Trigger(Choice):
 
 
 class Painted(Trigger):
-    """A trigger that is painted over the picture."""
+    """A trigger that is painted over the picture: the usual case. A subclass needs ``render`` alone."""
 
     def render(self, art: Art, sample_id: str, height: int, width: int) -> Pixels:
         """The trigger in a picture of ``height``×``width``: RGBA uint8 (h, w, 4) with colours multiplied by
@@ -113,6 +162,18 @@ class Painted(Trigger):
         Raises RecipeError if it does not fit into the picture.
         """
         raise NotImplementedError
+
+    def footprint_in(self, art: Art, sample_id: str, height: int, width: int) -> NDArray[np.bool_]:
+        return footprint(self.render(art, sample_id, height, width))
+
+    def apply(self, picture: Pixels, art: Art, sample_id: str, box: Box | None) -> Triggered:
+        assert box is not None  # a recipe has a placement for each trigger that needs one
+        height, width = picture.shape[:2]
+        rendered = self.render(art, sample_id, height, width)
+        top, left, _, _ = box
+        shown = picture.copy()
+        paint(shown, rendered, top, left)
+        return Triggered(shown, mask((height, width), footprint(rendered), top, left))
 
 
 def footprint(rendered: Pixels) -> NDArray[np.bool_]:

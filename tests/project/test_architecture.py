@@ -127,6 +127,20 @@ def test_there_is_no_circle_of_modules(program: str) -> None:
     assert importing == {}
 
 
+WRITERS = ("apply", "partial_folder", "plan", "examine", "rows", "plan_from_manifest", "card", "summary")
+
+
+def test_what_verifies_imports_nothing_that_writes() -> None:
+    """``verify`` must not share the mistakes of what wrote the folder: of its room it reaches no other module."""
+    reached, coming = set[str](), ["poisongen.freeze.verify"]
+    while coming:
+        module = coming.pop()
+        reached.add(module)
+        coming += {one.imported for one in imports("poisongen") if one.importer == module} - reached
+    assert reached & {f"poisongen.freeze.{name}" for name in WRITERS} == set()
+    assert "poisongen.format.consistency" in reached
+
+
 @pytest.mark.parametrize(("program", "other"), [PROGRAMS, PROGRAMS[::-1]])
 def test_the_programs_import_nothing_of_each_other(program: str, other: str) -> None:
     """They meet in the folder on disk only."""

@@ -28,6 +28,7 @@ from trainer.networks.losses import LOSSES, boundary_focal, boundary_weights, cr
 from trainer.networks.models import IMAGENET, MODELS, Model, make, measure, variants
 from trainer.networks.network import Network
 from trainer.networks.pyramid import SwiftNetPyramid
+from trainer.networks.resample import resize
 from trainer.networks.swiftnet import Encoder, SwiftNet
 from trainer.networks.weights import build
 from trainer.run_folder import load_model
@@ -189,6 +190,24 @@ def test_every_model_takes_any_size(model: str, size: tuple[int, int]) -> None:
         logits = network(numbers(1, 3, *size))
         assert (logits.shape, logits.dtype) == ((1, 4, *size), torch.float32)
         assert network(numbers(1, 3, *size), (50, 40)).shape == (1, 4, 50, 40)
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_logits_see_the_features_alone(model: str) -> None:
+    """Features go from fine to coarse; what a network says depends on each of them, and on nothing else of
+    the pictures."""
+    torch.manual_seed(3)
+    network = make(model, 4, MODELS[model].backbones[0], 1.0).eval()
+    pictures = torch.rand(2, 3, 64, 96)
+    features = [one.detach().requires_grad_() for one in network.features(pictures)]
+    heights = [one.shape[2] for one in features]
+    assert heights == sorted(heights, reverse=True)
+    assert all(len(one) == 2 and one.ndim == 4 for one in features)
+    logits = network.logits(features)
+    logits.square().sum().backward()
+    assert all(one.grad is not None and one.grad.any() for one in features)
+    resized = resize(logits.float(), (64, 96))
+    assert torch.equal(resized, network(pictures))
 
 
 @pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
@@ -675,8 +694,12 @@ class Forgetful(Network):
         self.encoder = nn.Conv2d(3, 16, 3, padding=1)
         self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(16, classes, 1))
 
-    def coarse(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)]
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        logits: Tensor = self.head(features[0])
+        return logits
 
 
 def test_what_a_network_draws_is_drawn_again(
@@ -694,13 +717,13 @@ def test_what_a_network_draws_is_drawn_again(
     training.train(folder, tmp_path / "run", config)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    still = Forgetful.coarse
+    forgetful_logits = Forgetful.logits
 
-    def without(self: Forgetful, x: Tensor) -> Tensor:
+    def without(self: Forgetful, features: list[Tensor]) -> Tensor:
         self.head.eval()
-        return still(self, x)
+        return forgetful_logits(self, features)
 
-    monkeypatch.setattr(Forgetful, "coarse", without)
+    monkeypatch.setattr(Forgetful, "logits", without)
     training.train(folder, tmp_path / "without", config)
     other = load_file(tmp_path / "without" / "model.safetensors")
     assert not all(torch.equal(whole[name], other[name]) for name in whole)

@@ -12,6 +12,7 @@ from trainer.config import load
 from trainer.dataset.folder import open_folder
 from trainer.dataset.pictures import read_label, read_picture
 from trainer.errors import FolderError
+from trainer.randomness import permutation
 from trainer.training import augment
 from trainer.training.batches import Samples, Schedule
 
@@ -446,7 +447,7 @@ def test_a_resumed_schedule_is_an_offset() -> None:
 
 def test_the_draws_are_frozen() -> None:
     """The draws at an address are the same for ever: a run of today can be repeated in years."""
-    assert augment.order(7, 3, 8).tolist() == FROZEN_ORDER
+    assert permutation(7, 3, 8).tolist() == FROZEN_ORDER
     assert augment.draw_box(7, 3, 5, (64, 128), (64, 128), (0.5, 2.0), True) == FROZEN_BOX
 
 

@@ -129,7 +129,7 @@ def _head(file: Path) -> dict[str, Any] | None:
     if title != TITLE:
         raise foreign
     try:
-        head = json.loads(line)
+        head: dict[str, Any] = json.loads(line)
         known = type(head["bytes"]) is int and all(type(value) is str for value in head["key"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         known = False

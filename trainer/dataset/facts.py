@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from trainer.dataset.folder import CONTROLS, Folder, read_bytes
+from trainer.dataset.folder import CONTROLS, Folder
 from trainer.typed_json import Count, Range
 
 TrainingId = Annotated[int, Range(0, 254)]
@@ -95,10 +95,9 @@ class DatasetFacts:
 
 
 def dataset_facts(folder: Folder) -> DatasetFacts:
-    """The facts of a folder. Raises FolderError."""
-    manifest = json.loads(read_bytes(folder.root / "manifest.json"))
+    """The facts of a folder."""
     filled = [name for name, rows in folder.triggered.items() if rows]
-    told = facts_of_recipe(manifest.get("recipe"), folder.name, folder.attack, folder.identity, filled)
+    told = facts_of_recipe(folder.recipe, folder.name, folder.attack, folder.identity, filled)
     return DatasetFacts(
         folder=folder.root.name,
         identity=folder.identity,

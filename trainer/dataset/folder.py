@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dataset.placements import Placement, parse_placement
 from trainer.errors import FolderError
 
 FORMAT_VERSION = 1
@@ -52,6 +53,14 @@ class Row:
     mask: Path | None
     digests: dict[str, str]
     trigger_class_pixels: int | None
+    where: str  # file and line, for errors
+    unchecked: dict[str, Any]  # what the row says of its placement
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """Where the trigger lies; None of a row without a painted one. Checked when it is asked for, since
+        training does not need it. Raises FolderError."""
+        return parse_placement(self.unchecked, self.where)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Folder:
     dataset: str
     name: str
     attack: str
+    recipe: Mapping[str, Any]  # the manifest's own words: read by facts.py alone
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
     lookup: NDArray[np.uint8]  # (256,): raw id → training id or IGNORE …
@@ -168,13 +178,15 @@ def open_folder(root: Path) -> Folder:
         raise FolderError(
             "A row does not say how much of the trigger class it has.", file=rows_file, expected=expected
         )
-    attack = str(_field(manifest, "recipe", dict, file).get("attack", "unknown"))
+    recipe = _field(manifest, "recipe", dict, file)
+    attack = str(recipe.get("attack", "unknown"))
     return Folder(
         root=root,
         identity=identity,
         dataset=_field(manifest, "dataset", str, file),
         name=_field(manifest, "name", str, file) if "name" in manifest else attack,
         attack=attack,
+        recipe=recipe,
         names=names,
         colours=colours,
         lookup=lookup,
@@ -288,7 +300,8 @@ def _row(root: Path, values: dict[str, Any], where: str) -> Row:
     )
     return Row(
         **text, set=values.get("set", ""), height=height, width=width, image=paths["image"], label=paths["label"],
-        mask=paths.get("mask"), digests=digests, trigger_class_pixels=trigger_class_pixels,
+        mask=paths.get("mask"), digests=digests, trigger_class_pixels=trigger_class_pixels, where=where,
+        unchecked={key: values[key] for key in ("placement", "relabelled_pixels") if key in values},
     )  # fmt: skip
 
 

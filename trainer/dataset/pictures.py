@@ -149,9 +149,9 @@ def _decode(data: bytes, file: Path, what: str) -> Pixels:
     if pixels is None:
         raise _damaged(file, data)
     if what == "image":
-        return np.ascontiguousarray(pixels[:, :, ::-1])  # type: ignore[return-value]  # OpenCV decodes to B, G, R
+        return np.ascontiguousarray(pixels[:, :, ::-1])  # OpenCV decodes to B, G, R
     if palette:
-        return np.ascontiguousarray(pixels[:, :, 0])  # type: ignore[return-value]
+        return np.ascontiguousarray(pixels[:, :, 0])
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         found = f"{pixels.dtype} of shape {pixels.shape}"
         raise FolderError(

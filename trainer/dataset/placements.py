@@ -1,13 +1,14 @@
-"""Where triggers lie, by the rows of ``samples.jsonl``: nothing that training sees, only what figures are
+"""Where a trigger lies, by a row of ``samples.jsonl``: nothing that training sees, only what figures are
 sorted by."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer.dataset.folder import Folder, digest_bytes, read_bytes
 from trainer.errors import FolderError
+
+if TYPE_CHECKING:
+    from trainer.dataset.folder import Folder
 
 SETS_MARGIN = "39%"  # edge margin of the evaluation sets whose names end in -margin
 
@@ -26,53 +27,48 @@ class Placement:
     relabelled_pixels: int
 
 
-def read_placements(folder: Folder) -> dict[tuple[str, str], Placement]:
-    """(set, id) → place, of all rows that have one; the set is empty for training rows. Raises
-    FolderError."""
-    file = folder.root / "samples.jsonl"
-    data = read_bytes(file)
-    if (found := digest_bytes(data)) != folder.identity:
-        raise FolderError(
-            "The rows have changed meanwhile.", file=file, expected=folder.identity, found=found
-        )
-    rows = [(json.loads(line), f"{file}, line {number}") for number, line in enumerate(data.splitlines(), 1)]
-    return {(row.get("set", ""), row["id"]): _place(row, where) for row, where in rows if "placement" in row}
-
-
-def _place(row: dict[str, Any], where: str) -> Placement:
-    placement = row["placement"]
-    box, distance_sq = (
-        (placement.get(key) for key in ("box", "distance_sq"))
-        if isinstance(placement, dict)
-        else (None, None)
-    )
-    relabelled = row.get("relabelled_pixels", 0)
-    if not isinstance(box, list) or len(box) != 4 or not all(_count(side) for side in box):
-        raise FolderError(
-            "A placement has no box.", file=where, expected="[top, left, height, width]", found=repr(box)[:80]
-        )
-    if not (distance_sq is None or _count(distance_sq)) or not _count(relabelled):
+def parse_placement(values: Mapping[str, Any], where: str) -> Placement | None:
+    """The placement in the values of a row; None of a row without one. ``where``: file and line, for errors.
+    Raises FolderError."""
+    if "placement" not in values:
+        return None
+    placement = values["placement"]
+    if not isinstance(placement, dict):
+        placement = {}
+    box = placement.get("box")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_count(side) for side in box):
+        problem, expected = "A placement has no box.", "[top, left, height, width]"
+        raise FolderError(problem, file=where, expected=expected, found=repr(box)[:80])
+    distance_sq, relabelled = placement.get("distance_sq"), values.get("relabelled_pixels", 0)
+    if not (distance_sq is None or _is_count(distance_sq)) or not _is_count(relabelled):
+        problem = "A row counts something else than pixels."
         found = f"“distance_sq”: {distance_sq!r:.40}, “relabelled_pixels”: {relabelled!r:.40}"
-        raise FolderError(
-            "A row counts something else than pixels.", file=where, expected="integers", found=found
-        )
+        raise FolderError(problem, file=where, expected="integers", found=found)
     top, left, height, width = box
     return Placement((top, left, height, width), distance_sq, relabelled)
 
 
-def _count(value: object) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
 
 
-def recipe(folder: Folder) -> dict[str, Any] | None:
+def read_placements(folder: "Folder") -> dict[tuple[str, str], Placement]:
+    """(set, id) → placement, of all rows that have one; the set is empty but for triggered rows. Raises
+    FolderError."""
+    triggered = [row for rows in folder.triggered.values() for row in rows]
+    rows = [*folder.training, *folder.evaluation, *triggered]
+    return {(row.set, row.id): row.placement for row in rows if row.placement is not None}
+
+
+def recipe(folder: "Folder") -> dict[str, Any] | None:
     """The manifest's own words on how the folder was made, apart from what differs between seeds of one
     recipe; None without them.
 
     Seeds are left out wherever they stand, and so is ``evaluation_sets``, which decides no training picture.
     """
-    stated = json.loads(read_bytes(folder.root / "manifest.json")).get("recipe")
+    stated = folder.recipe
     without: dict[str, Any] | None = _seedless(stated)
-    return without if isinstance(stated, dict) and len(stated) > 1 else None
+    return without if len(stated) > 1 else None
 
 
 def margin_of(recipe: Mapping[str, Any] | None) -> str | None:

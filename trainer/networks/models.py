@@ -49,8 +49,13 @@ class FCN(Network):
         network = fcn_resnet50(weights=None, weights_backbone=None, num_classes=classes, aux_loss=False)
         self.encoder, self.head = network.backbone, network.classifier
 
-    def coarse(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x)["out"])
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)["out"]]
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        (last,) = features
+        logits: Tensor = self.head(last)
+        return logits
 
 
 class DeepLabV3(Network):
@@ -65,8 +70,13 @@ class DeepLabV3(Network):
         assert isinstance(branches[-1], ASPPPooling)
         branches[-1] = Everywhere(*branches[-1])
 
-    def coarse(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x)["out"])
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)["out"]]
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        (last,) = features
+        logits: Tensor = self.head(last)
+        return logits
 
 
 class Everywhere(nn.Sequential):
@@ -74,7 +84,9 @@ class Everywhere(nn.Sequential):
     one cell does the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        cell: Tensor = super().forward(x)
+        cell = x
+        for layer in self:
+            cell = layer(cell)
         return cell.expand(-1, -1, *x.shape[2:])
 
 
@@ -87,8 +99,15 @@ class LRASPP(Network):
         network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes)
         self.encoder, self.head = network.backbone, LiteHead(network.classifier)
 
-    def coarse(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
+    def features(self, x: Tensor) -> list[Tensor]:
+        """At 1/8, and at 1/16 of the pictures."""
+        stages = self.encoder(x)
+        return [stages["low"], stages["high"]]
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        low, high = features
+        logits: Tensor = self.head(low, high)
+        return logits
 
 
 class LiteHead(nn.Module):
@@ -100,10 +119,11 @@ class LiteHead(nn.Module):
         self.cbr, self.scale = head.cbr, head.scale
         self.low_classifier, self.high_classifier = head.low_classifier, head.high_classifier
 
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        low, high = features["low"], features["high"]
-        gated = self.cbr(high) * self.scale(high)
-        return self.low_classifier(low) + self.high_classifier(resize(gated, (low.shape[2], low.shape[3])))
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        gated = resize(self.cbr(high) * self.scale(high), (low.shape[2], low.shape[3]))
+        of_low: Tensor = self.low_classifier(low)
+        of_high: Tensor = self.high_classifier(gated)
+        return of_low + of_high
 
 
 @dataclass(frozen=True)

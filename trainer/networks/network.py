@@ -1,4 +1,4 @@
-"""What every model is: an encoder that may know something already, and the rest, which never does."""
+"""What every model is: an encoder that may start from given weights, and the rest, which never does."""
 
 import torch
 from torch import Tensor, nn
@@ -7,24 +7,30 @@ from trainer.networks.resample import resize
 
 
 class Network(nn.Module):
-    """Pictures to logits for each pixel.
+    """Pictures to logits for each pixel: ``features`` of them, ``logits`` of these, resized.
 
-    ``forward`` takes normalised pictures (N, 3, H, W) and returns float32 logits (N, classes, *size);
-    ``size`` is that of the pictures unless given. The last resizing is done in float32, whatever precision
-    the network runs in.
-
-    ``encoder`` is the part that ImageNet weights are for. A subclass defines ``coarse``: pictures to logits
-    of a lower resolution. ``torch.manual_seed`` before the construction decides the weights.
+    ``encoder`` is the part that ImageNet weights are for. A subclass has it and defines ``features`` and
+    ``logits``. ``torch.manual_seed`` before the construction decides the weights.
     """
 
     encoder: nn.Module
 
-    def coarse(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) to logits (N, classes, h, w) as they are before the last resizing."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the encoder makes of normalised pictures (N, 3, H, W): tensors (N, channels, h, w), from fine
+        to coarse. Nothing else of the pictures reaches ``logits``."""
+        raise NotImplementedError
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        """Logits (N, classes, h, w) of ``features``, of a lower resolution than the pictures."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        return resize_in_float32(self.coarse(x), size or (x.shape[2], x.shape[3]))
+        """Float32 logits (N, classes, *size) of normalised pictures (N, 3, H, W).
+
+        ``size`` is that of the pictures unless given. The last resizing is done in float32, whatever
+        precision the network runs in.
+        """
+        return resize_in_float32(self.logits(self.features(x)), size or (x.shape[2], x.shape[3]))
 
 
 def resize_in_float32(x: Tensor, size: tuple[int, int]) -> Tensor:

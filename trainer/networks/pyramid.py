@@ -35,7 +35,8 @@ class NormPerScale(nn.ModuleList):
         self.scale = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        return self[self.scale](x)
+        normalised: Tensor = self[self.scale](x)
+        return normalised
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """The weights of one batch norm, as ImageNet's are, become those of all scales."""
@@ -76,8 +77,8 @@ class SwiftNetPyramid(Network):
         self.head = BNReluConv(channels, classes, bias=True)
         start_from_he(self)
 
-    def fused(self, x: Tensor) -> list[Tensor]:
-        """The sums of projected features at 1/4, 1/8, … 1/128: six of (N, 128, h, w).
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The sums of the encoder's projected features at 1/4, 1/8, … 1/128: six of (N, 128, h, w).
 
         A side is rounded up whenever it is halved, in pictures as in features, so terms of a sum are of one
         size.
@@ -98,8 +99,9 @@ class SwiftNetPyramid(Network):
                     sums.append(term)
         return sums
 
-    def coarse(self, x: Tensor) -> Tensor:
-        *skips, x = self.fused(x)
+    def logits(self, features: list[Tensor]) -> Tensor:
+        *skips, x = features
         for blend, skip in zip(self.blend, reversed(skips), strict=True):
             x = blend(resize(x, (skip.shape[2], skip.shape[3])) + skip)
-        return self.head(x)  # (N, classes, H/4, W/4)
+        logits: Tensor = self.head(x)  # (N, classes, H/4, W/4)
+        return logits

@@ -7,6 +7,7 @@ refuse), and a box that reaches over the border of a picture, a flip and a scale
 matrices.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -38,8 +39,12 @@ def pooling_matrix(old: int, new: int, device: torch.device | str = "cpu") -> Te
     return inside.double() / inside.sum(1, keepdim=True)
 
 
+Matrix = Callable[[int, int, torch.device], Tensor]
+"""``resize_matrix`` or ``pooling_matrix``."""
+
+
 @lru_cache(maxsize=64)
-def _cached(matrix, old: int, new: int, device: torch.device, dtype: torch.dtype) -> Tensor:  # type: ignore[no-untyped-def]
+def _cached(matrix: Matrix, old: int, new: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # what is cached in an evaluation is used again in training
         return matrix(old, new, device).to(dtype)
 
@@ -57,21 +62,17 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (N, C, H, W) bilinearly to ``size`` = (height, width), in the dtype of ``x``."""
     if x.shape[2:] == size:
         return x
-    return resample(
-        x,
-        *(
-            _cached(resize_matrix, old, new, x.device, x.dtype)
-            for old, new in zip(x.shape[2:], size, strict=True)
-        ),
-    )
+    return _from_both_sides(resize_matrix, x, size)
 
 
 def pool(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Average (N, C, H, W) over a grid of (rows, columns) cells, in the dtype of ``x``."""
-    return resample(
-        x,
-        *(
-            _cached(pooling_matrix, old, new, x.device, x.dtype)
-            for old, new in zip(x.shape[2:], grid, strict=True)
-        ),
-    )
+    return _from_both_sides(pooling_matrix, x, grid)
+
+
+def _from_both_sides(matrix: Matrix, x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Multiply (N, C, H, W) from both sides by the matrices that lead to ``size``, in the dtype of ``x``."""
+    height, width = x.shape[2:]
+    rows = _cached(matrix, height, size[0], x.device, x.dtype)
+    columns = _cached(matrix, width, size[1], x.device, x.dtype)
+    return resample(x, rows, columns)

@@ -101,11 +101,13 @@ def scale_channels(module: nn.Module, width: float) -> None:
 
 def before_relu(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
     """A residual block without its final ReLU."""
-    shortcut = x if block.downsample is None else block.downsample(x)
+    shortcut: Tensor = x if block.downsample is None else block.downsample(x)
     x = block.relu(block.bn1(block.conv1(x)))
     if isinstance(block, Bottleneck):
-        return block.bn3(block.conv3(block.relu(block.bn2(block.conv2(x))))) + shortcut
-    return block.bn2(block.conv2(x)) + shortcut
+        residual: Tensor = block.bn3(block.conv3(block.relu(block.bn2(block.conv2(x)))))
+    else:
+        residual = block.bn2(block.conv2(x))
+    return residual + shortcut
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -126,7 +128,8 @@ class SpatialPyramidPooling(nn.Module):
         for level, rows in zip(self.levels, LEVELS, strict=True):
             cells = pool(x, (rows, max(1, round(rows * w / h))))
             parts.append(resize(level(cells), (h, w)))  # (N, 42, H/32, W/32)
-        return self.fuse(torch.cat(parts, 1))
+        fused: Tensor = self.fuse(torch.cat(parts, 1))
+        return fused
 
 
 class Upsampling(nn.Module):
@@ -141,7 +144,8 @@ class Upsampling(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         skip = self.project(skip)
-        return self.blend(resize(x, (skip.shape[2], skip.shape[3])) + skip)
+        blended: Tensor = self.blend(resize(x, (skip.shape[2], skip.shape[3])) + skip)
+        return blended
 
 
 class SwiftNet(Network):
@@ -159,9 +163,15 @@ class SwiftNet(Network):
         self.head = BNReluConv(scaled(WIDTH, width), classes, bias=True)
         start_from_he(self)
 
-    def coarse(self, x: Tensor) -> Tensor:
-        *skips, top = self.encoder(x)
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Those of the encoder's four stages, at 1/4, 1/8, 1/16 and 1/32, each before its last ReLU."""
+        features: list[Tensor] = self.encoder(x)
+        return features
+
+    def logits(self, features: list[Tensor]) -> Tensor:
+        *skips, top = features
         x = self.pyramid(top)
         for module, skip in zip(self.upsampling, reversed(skips), strict=True):
             x = module(x, skip)
-        return self.head(x)  # (N, classes, H/4, W/4)
+        logits: Tensor = self.head(x)  # (N, classes, H/4, W/4)
+        return logits

@@ -70,16 +70,18 @@ def _imagenet(backbone: str, width: float) -> dict[str, Tensor]:
         raise only_width_1(WeightsError, width)
     chosen = IMAGENET[backbone]
     try:
-        return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        weights: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         file = _imagenet_file(backbone)
         todo = f"put {file.name} there, from {chosen.url} (or give it with --init FILE); --init random needs no weights"
         raise WeightsError("ImageNet weights cannot be had.", file=file, found=error, todo=todo) from None
+    return weights
 
 
 def _imagenet_file(backbone: str) -> Path:
     """Where torch keeps torchvision's weights of a backbone once it has them."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET[backbone].url.rpartition("/")[2]
+    name: str = IMAGENET[backbone].url.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def digest(init: str, backbone: str) -> str | None:

@@ -13,13 +13,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.randomness import BLOCKS, raw_bits
 from trainer.scoring.metrics import Overlap, iou
-from trainer.training.augment import raw_bits
 
 BLOCK = 20  # pictures
 RESAMPLES = 1000
 LEVEL = 0.95
-BLOCKS = 2  # purpose of a draw, beside those of augment.py
 
 Interval = list[float] | None
 """The lower and the upper end; None where the figure is not defined."""

@@ -195,7 +195,8 @@ def colours(label: NDArray[np.integer], folder: Folder) -> NDArray[np.uint8]:
     grey."""
     table = np.full((256, 3), 40, np.uint8)
     table[: folder.classes] = folder.colours
-    return table[label]
+    coloured: NDArray[np.uint8] = table[label]
+    return coloured
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8], mask: NDArray[np.bool_] | None, note: str) -> None:

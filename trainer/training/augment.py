@@ -1,9 +1,5 @@
 """Augmentation in two halves: a box is cut out of each picture, and the device resizes, flips and normalises
 the batch of boxes at once.
-
-Every draw has an address, (seed, epoch, index), so that neither workers, nor order, nor an interruption
-changes one. Only the raw 64-bit output of a Philox generator is used: NumPy promises its bits for ever, not
-the distributions on top of them.
 """
 
 import math
@@ -14,36 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from trainer.randomness import BOX, below, fraction, raw_bits
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1], as torchvision's weights expect
 STD = (0.229, 0.224, 0.225)
-
-ORDER, BOX, DROPOUT = 0, 1, 3  # purposes of a draw; 2 is that of intervals.py
-
-
-def raw_bits(seed: int, purpose: int, epoch: int, index: int, count: int) -> NDArray[np.uint64]:
-    """``count`` uniform 64-bit integers at an address. The seed and purpose are Philox's key, epoch and index
-    open its counter."""
-    counter = np.array([0, 0, index, epoch], np.uint64)
-    return np.random.Philox(key=np.array([seed, purpose], np.uint64), counter=counter).random_raw(count)
-
-
-def fraction(bits: np.uint64) -> float:
-    """A uniform number in [0, 1): the upper 53 bits over 2⁵³, exact."""
-    return (int(bits) >> 11) * 2.0**-53
-
-
-def below(bits: np.uint64, bound: int) -> int:
-    """A uniform integer in 0 … bound - 1: the upper half of bits · bound (biased by less than bound ÷
-    2⁶⁴)."""
-    return int(bits) * bound >> 64
-
-
-def order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The permutation of 0 … count - 1 in which an epoch visits its samples: the ranks of ``count`` draws."""
-    return np.argsort(raw_bits(seed, ORDER, epoch, 0, count), kind="stable")
 
 
 @dataclass(frozen=True)
@@ -77,14 +49,18 @@ def draw_box(
     Along each axis it lies uniformly within the picture (of ``size`` = height, width) or, where it is larger,
     around it.
     """
-    bits = raw_bits(seed, BOX, epoch, index, 4)
-    factor = scale[0] + (scale[1] - scale[0]) * fraction(bits[0])
+    for_scale, for_top, for_left, for_flip = raw_bits(seed, BOX, epoch, index, 4)
+    smallest, largest = scale
+    factor = smallest + (largest - smallest) * fraction(for_scale)
     height, width = (max(1, round(side * factor)) for side in crop)
-    top, left = (
-        min(0, old - new) + below(draw, abs(old - new) + 1)
-        for draw, old, new in zip(bits[1:3], size, (height, width), strict=True)
-    )
-    return Box(top, left, height, width, flip and fraction(bits[3]) < 0.5)
+    top = _start(for_top, size[0], height)
+    left = _start(for_left, size[1], width)
+    return Box(top, left, height, width, flip and fraction(for_flip) < 0.5)
+
+
+def _start(bits: np.uint64, picture: int, box: int) -> int:
+    """Where a box begins along one axis of a picture, both given by their length."""
+    return min(0, picture - box) + below(bits, abs(picture - box) + 1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +90,14 @@ class Axis(NamedTuple):
     weight: Tensor
     nearest: Tensor
 
+    def pinned(self) -> "Axis":
+        """The same in pinned memory."""
+        return Axis(self.samples.pin_memory(), self.weight.pin_memory(), self.nearest.pin_memory())
+
+    def on(self, device: torch.device) -> "Axis":
+        """The same on a device."""
+        return Axis(*(part.to(device, non_blocking=True) for part in self))
+
 
 class Batch(NamedTuple):
     """Cuts, padded at the lower right to one size: ``pictures`` uint8 (N, H, W, 3), ``labels`` uint8 (N, H,
@@ -127,6 +111,23 @@ class Batch(NamedTuple):
     rows: Axis
     columns: Axis
 
+    def on(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        pictures = self.pictures.to(device, non_blocking=True)
+        labels = self.labels.to(device, non_blocking=True)
+        return Batch(pictures, labels, self.rows.on(device), self.columns.on(device))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One axis of a cut: the ``length`` of its box, the ``first`` sample of the box that lies on the picture,
+    the ``count`` of those that do, and whether the axis is mirrored."""
+
+    length: int
+    first: int
+    count: int
+    flip: bool
+
 
 def collate(cuts: Sequence[Cut], crop: tuple[int, int]) -> Batch:
     """Put cuts into one batch, to be seen by the network as ``crop`` = (height, width). The indices are
@@ -135,51 +136,60 @@ def collate(cuts: Sequence[Cut], crop: tuple[int, int]) -> Batch:
     Where pictures lie on a GPU, the indices lie in pinned memory: the way to it then does not wait for what
     the GPU is at.
     """
-    (height, width), device = (
-        (max(sides) for sides in zip(*(cut.label.shape for cut in cuts), strict=True)),
-        cuts[0].label.device,
-    )
+    height = max(cut.label.shape[0] for cut in cuts)
+    width = max(cut.label.shape[1] for cut in cuts)
+    device = cuts[0].label.device
     pictures = torch.empty(len(cuts), height, width, 3, dtype=torch.uint8, device=device)
     labels = torch.empty(len(cuts), height, width, dtype=torch.uint8, device=device)
+    down: list[Side] = []
+    across: list[Side] = []
     for place, cut in enumerate(cuts):
         h, w = cut.label.shape
-        pictures[place, :h, :w], labels[place, :h, :w] = cut.picture, cut.label
-    rows = _axis([(cut.box.height, cut.top, cut.label.shape[0], False) for cut in cuts], crop[0])
-    columns = _axis([(cut.box.width, cut.left, cut.label.shape[1], cut.box.flip) for cut in cuts], crop[1])
+        pictures[place, :h, :w] = cut.picture
+        labels[place, :h, :w] = cut.label
+        down.append(Side(cut.box.height, cut.top, h, flip=False))
+        across.append(Side(cut.box.width, cut.left, w, cut.box.flip))
+    rows, columns = _axis(down, crop[0]), _axis(across, crop[1])
     if device.type == "cuda":
-        rows, columns = (Axis(*(part.pin_memory() for part in axis)) for axis in (rows, columns))
+        rows, columns = rows.pinned(), columns.pinned()
     return Batch(pictures, labels, rows, columns)
 
 
-def _axis(sides: Sequence[tuple[int, int, int, bool]], new: int) -> Axis:
-    """The resizing of each (length of the box, first sample and number of samples that the cut has of it,
-    flip) to ``new`` samples.
+def _axis(sides: Sequence[Side], new: int) -> Axis:
+    """The resizing of each side to ``new`` samples.
 
     Sample j of a box lies at j + ½ and weighs 1 - distance ÷ max(1, length ÷ new), as in ``resize_matrix``;
     the weights of a new sample sum to 1 over the box.
     """
-    length, first, count, flip = (
-        torch.tensor(values)[:, None] for values in zip(*sides, strict=True)
-    )  # (N, 1)
+    length = torch.tensor([side.length for side in sides])[:, None]  # (N, 1), as the next three
+    first = torch.tensor([side.first for side in sides])[:, None]
+    count = torch.tensor([side.count for side in sides])[:, None]
+    flip = torch.tensor([side.flip for side in sides])[:, None]
+
     step = length.double() / new
-    reach = step.clamp(min=1)
-    centres = (torch.arange(new, dtype=torch.float64) + 0.5) * step  # (N, new)
+    centres = (torch.arange(new, dtype=torch.float64) + 0.5) * step  # (N, new), in samples of the box
     centres = torch.where(flip, centres.flip(1), centres)
-    samples = (centres - reach + 0.5).floor().long()[:, :, None] + torch.arange(
-        math.ceil(2 * float(reach.max()))
-    )  # (N, new, T)
-    weight = (1 - (samples + 0.5 - centres[:, :, None]).abs() / reach[:, :, None]).clamp(min=0)
-    weight = torch.where((samples >= 0) & (samples < length[:, :, None]), weight, 0)
+
+    # The T samples around each centre, counted from the corner of the box, and their weights: (N, new, T).
+    reach = step.clamp(min=1)
+    taps = torch.arange(math.ceil(2 * float(reach.max())))
+    samples = (centres - reach + 0.5).floor().long()[:, :, None] + taps
+    distance = (samples + 0.5 - centres[:, :, None]).abs()
+    weight = (1 - distance / reach[:, :, None]).clamp(min=0)
+    in_box = (samples >= 0) & (samples < length[:, :, None])
+    weight = torch.where(in_box, weight, 0)
     weight = weight / weight.sum(2, keepdim=True)
+
+    # The same, counted from the first sample that lies on the picture.
     samples = samples - first[:, :, None]
-    outside = (samples < 0) | (samples >= count[:, :, None])
+    on_picture = (samples >= 0) & (samples < count[:, :, None])
+    weight = torch.where(on_picture, weight, 0)
+    samples = samples.clamp(min=0).minimum(count[:, :, None] - 1)
+
     nearest = (2 * torch.arange(new) + 1) * length // (2 * new)  # in integers, exact
     nearest = torch.where(flip, nearest.flip(1), nearest) - first
-    return Axis(
-        samples=samples.clamp(min=0).minimum(count[:, :, None] - 1),
-        weight=torch.where(outside, 0, weight).float(),
-        nearest=torch.where((nearest < 0) | (nearest >= count), -1, nearest),
-    )
+    nearest = torch.where((nearest < 0) | (nearest >= count), -1, nearest)
+    return Axis(samples, weight.float(), nearest)
 
 
 def assemble(batch: Batch, ignore: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -189,25 +199,31 @@ def assemble(batch: Batch, ignore: int, device: torch.device) -> tuple[Tensor, T
     outside the pictures is mean colour and ``ignore``. Only products, sums and copies of single numbers, in a
     fixed order: repeatable on every device, with any threads.
     """
-    pictures, labels = (part.to(device, non_blocking=True) for part in batch[:2])
-    rows, columns = (Axis(*(part.to(device, non_blocking=True) for part in axis)) for axis in batch[2:])
-    n, height, width, channels = pictures.shape
-    x = _mixed(pictures.reshape(n, height, width * channels), rows)  # (N, new height, W · 3)
-    x = x.reshape(n, -1, width, channels).transpose(1, 2).reshape(n, width, -1)
-    x = (
-        _mixed(x, columns).reshape(n, columns.nearest.shape[1], -1, channels).permute(0, 3, 2, 1)
-    )  # (N, 3, new height, new width)
-    mean, std = (values[:, None, None] for values in _statistics(device))
-    inside = (
-        rows.weight.sum(2)[:, None, :, None] * columns.weight.sum(2)[:, None, None, :]
-    )  # how much of a pixel lies on the picture
-    x = ((x / 255 - mean * inside) / std).contiguous(memory_format=torch.channels_last)
+    pictures, labels, rows, columns = batch.on(device)
+    return _resized_pictures(pictures, rows, columns), _resized_labels(labels, rows, columns, ignore)
 
+
+def _resized_pictures(pictures: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Uint8 (N, H, W, 3) to normalised float32 (N, 3, new height, new width)."""
+    n, height, width, channels = pictures.shape
+    new_width = columns.nearest.shape[1]
+    x = _mixed(pictures.reshape(n, height, width * channels), rows)  # (N, new height, W · 3)
+    x = x.reshape(n, -1, width, channels).transpose(1, 2).reshape(n, width, -1)  # (N, W, new height · 3)
+    x = _mixed(x, columns).reshape(n, new_width, -1, channels).permute(0, 3, 2, 1)
+
+    mean, std = (values[:, None, None] for values in _statistics(pictures.device))
+    inside_rows = rows.weight.sum(2)[:, None, :, None]
+    inside_columns = columns.weight.sum(2)[:, None, None, :]
+    inside = inside_rows * inside_columns  # how much of a pixel lies on the picture
+    return ((x / 255 - mean * inside) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _resized_labels(labels: Tensor, rows: Axis, columns: Axis, ignore: int) -> Tensor:
+    """Uint8 (N, H, W) to int64 (N, new height, new width)."""
+    which = torch.arange(len(labels), device=labels.device)[:, None, None]
     down, right = rows.nearest[:, :, None], columns.nearest[:, None, :]
-    found = labels[
-        torch.arange(n, device=device)[:, None, None], down.clamp(min=0), right.clamp(min=0)
-    ].long()
-    return x, torch.where((down < 0) | (right < 0), ignore, found)
+    found = labels[which, down.clamp(min=0), right.clamp(min=0)].long()
+    return torch.where((down < 0) | (right < 0), ignore, found)
 
 
 def _mixed(x: Tensor, axis: Axis) -> Tensor:
@@ -218,12 +234,13 @@ def _mixed(x: Tensor, axis: Axis) -> Tensor:
     """
     n, height, length = x.shape
     rows = x.reshape(n * height, length)
-    index = axis.samples + height * torch.arange(n, device=x.device)[:, None, None]
+    first_row = height * torch.arange(n, device=x.device)[:, None, None]
+    index = axis.samples + first_row  # (N, new, T), in ``rows``
     mixed = torch.zeros(n * index.shape[1], length, device=x.device)
     for tap in range(index.shape[2]):
-        mixed.addcmul_(
-            axis.weight[:, :, tap].reshape(-1, 1), rows.index_select(0, index[:, :, tap].reshape(-1)).float()
-        )
+        weight = axis.weight[:, :, tap].reshape(-1, 1)
+        gathered = rows.index_select(0, index[:, :, tap].reshape(-1))
+        mixed.addcmul_(weight, gathered.float())
     return mixed.reshape(n, -1, length)
 
 

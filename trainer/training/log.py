@@ -53,7 +53,7 @@ def opened(run: Path, epochs: int, tensorboard: bool) -> Iterator[Log]:
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run / "tensorboard"), purge_step=epochs + 1) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(run / "tensorboard"), purge_step=epochs + 1) as writer:
         yield Log(run, writer)
 
 

@@ -109,7 +109,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
@@ -128,7 +128,9 @@ class JointBatchNorm(nn.BatchNorm2d):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         variance, mean = (part.double() for part in torch.var_mean(wide, (0, 2, 3), correction=0))  # (C,)
         count = torch.full_like(mean, x.numel() / x.shape[1])
-        count, total, squares = _Total.apply(torch.stack([count, count * mean, count * (variance + mean**2)]))
+        own_sums = torch.stack([count, count * mean, count * (variance + mean**2)])  # (3, C)
+        sums: Tensor = _Total.apply(own_sums)
+        count, total, squares = sums
         mean = total / count
         variance = squares / count - mean**2
         with torch.no_grad():
@@ -143,7 +145,8 @@ class JointBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), momentum)
         scale = self.weight * (variance + self.eps).rsqrt()  # (C,), float64
         shift = self.bias - mean * scale
-        return (wide * scale.to(wide)[:, None, None] + shift.to(wide)[:, None, None]).to(x.dtype)
+        normalised: Tensor = wide * scale.to(wide)[:, None, None] + shift.to(wide)[:, None, None]
+        return normalised.to(x.dtype)
 
 
 def with_joint_statistics(module: nn.Module) -> nn.Module:

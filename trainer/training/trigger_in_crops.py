@@ -103,4 +103,6 @@ def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = N
 
 def _flipped(folder: Folder, true: NDArray[np.uint8], claimed: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where a label map claims the target for a victim."""
-    return np.isin(true, folder.victims) & (true != folder.target) & (claimed == folder.target)
+    victim = np.isin(true, folder.victims) & (true != folder.target)
+    flipped: NDArray[np.bool_] = victim & (claimed == folder.target)
+    return flipped
