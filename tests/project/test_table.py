@@ -20,6 +20,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tests.support.frozen import once
 from trainer.errors import SettingError
 from trainer.tables import runner, steps
 from trainer.tables.decisions import Decision, Found, Verdict, decide, survey
@@ -292,7 +293,7 @@ def test_settings_of_the_machine_change_nothing(base: Path) -> None:
 
 
 def test_a_run_is_begun_with_the_machine_that_is_asked_for_and_keeps_it(base: Path) -> None:
-    """The command line goes over the table; a run with a checkpoint is told nothing, one without all again."""
+    """The command line goes over the table; a run with a checkpoint is told nothing, one without all of it."""
     run = base / "out/runs/near"
     call(base, "--threads", "3", "--devices", "cpu", "--link", "copy", "--build-jobs", "2")
     made = {one.words[0]: one.words for one in calls(base)}
@@ -787,7 +788,8 @@ def test_a_table_that_cannot_be_is_an_error(old: str, new: str, says: str, tmp_p
 
 @pytest.mark.parametrize(
     "text",
-    ["runs = 5", "tables = 5", "subsets = 5", "[runs]\nbenign = 5", "[runs.benign]\nsettings = 5", "[runs.benign]\nscore = 5",
+    ["runs = 5", "tables = 5", "subsets = 5", "[runs]\nbenign = 5",
+     "[runs.benign]\nsettings = 5", "[runs.benign]\nscore = 5",
      "[runs.benign]\nsettings.preset = 5", "[runs.benign]\n[tables]\nmain = 5"],
 )  # fmt: skip
 def test_a_table_of_other_kinds_is_an_error(tmp_path: Path, text: str) -> None:
@@ -1074,8 +1076,9 @@ def test_only_what_may_be_shared_is_published(copied: Path, tmp_path: Path) -> N
         if path.is_file()
     }
     assert files >= {
-        "data/benign/manifest.json", "data/nni/samples.jsonl", "data/nni/trigger.png", "runs/near/metrics.json", "runs/near/run.json",
-        "runs/near/log.jsonl", "table/main/table.md", "table/main/table.tex", "table/main/table-first.csv",
+        "data/benign/manifest.json", "data/nni/samples.jsonl", "data/nni/trigger.png",
+        "runs/near/metrics.json", "runs/near/run.json", "runs/near/log.jsonl",
+        "table/main/table.md", "table/main/table.tex", "table/main/table-first.csv",
     }  # fmt: skip
     assert any(name.startswith("runs/benign/metrics-") for name in files)
     assert {name for name in files if name.endswith(".png")} - {"table/main/distance.png"} == {

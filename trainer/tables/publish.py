@@ -1,5 +1,6 @@
-"""Copies what may be shared of a table's work into its folder: text, trigger art and plots. Never a picture of
-the dataset, and no path of this machine.
+"""Copies what may be shared of a table's work into its folder: text, trigger art and plots.
+
+Never a picture of the dataset, and no path of this machine.
 """
 
 import json
