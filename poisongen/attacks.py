@@ -2,7 +2,7 @@
 line of ``ATTACKS``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from types import MappingProxyType
@@ -12,22 +12,28 @@ from poisongen.lengths import Length
 from poisongen.placement import Fixed, NearVictim, OneSurface, Placement
 from poisongen.recipe import EvaluationSet
 from poisongen.relabel import Everything, Relabel, VictimToTarget
-from poisongen.triggers import Patch, Trigger
+from poisongen.triggers import Art, Patch, Trigger
 
 
 @dataclass(frozen=True)
 class Attack:
-    """Three choices with their defaults: ``trigger`` as ``--trigger`` names it, where it goes, what the label
-    then claims.
+    """Three choices with their defaults: what is shown, where it goes, what the label then claims.
 
-    ``relabel`` None: nothing is poisoned. ``paper``: where the attack comes from.
+    ``trigger``: as ``--trigger`` names it, or a Trigger; ``art``: the pictures that a Trigger is made of, if
+    there are any. ``relabel`` None: nothing is poisoned. ``paper``: where the attack comes from.
     """
 
     summary: str
     paper: str = ""
-    trigger: str = "default"
+    trigger: str | Trigger = "default"
     placement: Placement | None = None
     relabel: Relabel | None = None
+    art: Art = field(default_factory=Art)
+
+    @property
+    def trigger_words(self) -> str:
+        """The trigger as ``--trigger`` names it, or in words."""
+        return self.trigger if isinstance(self.trigger, str) else self.trigger.describe()
 
 
 _HBA = "Hidden Backdoor Attack, Li et al. 2021, arXiv:2103.04038"
@@ -65,7 +71,7 @@ BAND_LIMITS, BAND_ROWS = (60, 90, 120, 150), 512
 
 
 def _band(lower: int, upper: int) -> NearVictim:
-    """Uniform between two distances, in pixels of a picture with ``BAND_ROWS`` rows: exact shares of the height."""
+    """Uniform between two distances in pixels of a picture with ``BAND_ROWS`` rows, as exact shares."""
     return NearVictim(rule="band", lower=_share_of_height(lower), upper=_share_of_height(upper))
 
 

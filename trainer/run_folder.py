@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -103,41 +103,60 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
+class Stopped(NamedTuple):
+    """How far a training was when its checkpoint was saved: steps, and the losses of the epoch's steps so
+    far, summed over the processes."""
+
+    step: int
+    loss_sum: float
+
+
 def save(
     file: Path,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     average: nn.Module | None,
-    facts: Mapping[str, Any],
+    stopped: Stopped,
 ) -> None:
-    """Save all that training needs to go on: weights, the optimiser's state of each, their average if there
-    is one, and ``facts``."""
+    """Save all that training needs to go on: weights, the optimiser's state of each, and their average if
+    there is one."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimiser.{key}.{name}": state for key, state in optimiser.state[parameter].items()}
     if average:
         tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    save_tensors(file, tensors, facts)
+    save_tensors(file, tensors, stopped._asdict())
 
 
 def restore(
     file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
-) -> dict[str, Any]:
+) -> Stopped:
     """Bring model, optimiser and average to where ``save`` left them, in the memory layout that they have
-    now. Returns the facts."""
+    now. Raises RunError: the checkpoint is of another network, or damaged."""
     tensors, facts = load_tensors(file)
-    if average:
-        average.load_state_dict(
-            {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("average.")}
-        )
-    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    for name, parameter in model.named_parameters():
-        for key in ("exp_avg", "exp_avg_sq"):
-            optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(
-                tensors[f"optimiser.{key}.{name}"]
-            )
-        optimiser.state[parameter]["step"] = tensors[f"optimiser.step.{name}"].to(parameter.device)
-    return facts
+    try:
+        if average:
+            average.load_state_dict(_below("average.", tensors))
+        model.load_state_dict(_below("model.", tensors))
+        for name, parameter in model.named_parameters():
+            state = optimiser.state[parameter]
+            for key in ("exp_avg", "exp_avg_sq"):
+                saved = tensors[f"optimiser.{key}.{name}"]
+                state[key] = torch.empty_like(parameter).copy_(saved)
+            state["step"] = tensors[f"optimiser.step.{name}"].to(parameter.device)
+        return Stopped(int(facts["step"]), float(facts["loss_sum"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            "The checkpoint does not fit the run.",
+            file=file,
+            found=str(error).partition("\n")[0],
+            todo="remove it to start anew",
+        ) from None
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def settings_of(facts: Mapping[str, Any], run: Path) -> Config:

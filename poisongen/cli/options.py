@@ -14,6 +14,7 @@ from poisongen.choices import configure
 from poisongen.datasets import Layout, Source
 from poisongen.engine.workers import available_cores
 from poisongen.errors import RecipeError
+from poisongen.labels import LabelSpace
 from poisongen.lengths import Length
 from poisongen.names import DECOY_ART
 from poisongen.placement import Fixed
@@ -313,7 +314,7 @@ def _refuse(options: Mapping[str, Any], attack: str, names: set[str]) -> None:
 def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple[Poison, Art]:
     assert attack.relabel is not None
     space = source.space
-    trigger, art = parse_trigger(attack.trigger if options["trigger"] is None else options["trigger"], space)
+    trigger, art = _trigger(attack, options["trigger"], space)
     trigger = configure(
         trigger,
         {
@@ -371,6 +372,29 @@ def _poison(source: Source, attack: Attack, options: Mapping[str, Any]) -> tuple
         evaluation_sets=evaluation_sets(trigger, placement, options["eval_seed"], more, decoy),
     )
     return poison, art | (Art({DECOY_ART: drawn(DECOY_ART)}) if decoy else Art())
+
+
+def _trigger(attack: Attack, asked: str | None, space: LabelSpace) -> tuple[Trigger, Art]:
+    """The trigger that was asked for, else the attack's own, and its art."""
+    if asked is not None:
+        return parse_trigger(asked, space)
+    if isinstance(attack.trigger, str):
+        return parse_trigger(attack.trigger, space)
+    missing = sorted(attack.trigger.art_files().keys() - attack.art.files.keys())
+    if missing:
+        raise RecipeError(
+            "The attack does not give the pictures of its trigger.",
+            expected=f'Attack(…, art=Art({{"{missing[0]}": Path(…)}}))',
+        )
+    for name, digest in attack.trigger.art_files().items():
+        if attack.art.digest(name) != digest:
+            raise RecipeError(
+                "A picture of the attack's trigger is not the one that the trigger names.",
+                file=attack.art.files[name],
+                expected=digest,
+                found=attack.art.digest(name),
+            )
+    return attack.trigger, attack.art
 
 
 def _random_pixels(source: Source, attack: Attack, options: Mapping[str, Any]) -> RandomPixels | None:

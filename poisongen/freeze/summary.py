@@ -123,7 +123,7 @@ def _cells(count: Mapping[str, int]) -> dict[str, str]:
 def attack_lines(name: str, attack: Attack) -> list[str]:
     """A named attack as a list shows it."""
     lines = [f"{name}: {attack.summary}"]
-    shown = "the drawn sticker, 10.7% of the height" if attack.trigger == "default" else attack.trigger
+    shown = "the drawn sticker, 10.7% of the height" if attack.trigger == "default" else attack.trigger_words
     if attack.relabel is not None and attack.placement is not None:
         lines += [
             f"  trigger    {shown} (--trigger for others)",

@@ -67,7 +67,7 @@ def train(words: argparse.Namespace) -> int:
         return 1
     identity, checkpoint, log = identity_of(words.data), run / "checkpoint.safetensors", run / "log.jsonl"
     if settings.get("lr") == "1e+30":
-        say("Error: Training went astray in epoch 1.")
+        say("Error: The loss of epoch 1 is not finite.")
         return 1
     epoch, weights = 0, digest(identity, settings, words.preset)
     if checkpoint.exists():

@@ -11,12 +11,14 @@ from unittest.mock import Mock
 
 import cv2
 import pytest
+import torch
 
 from tests.support import handmade
 from trainer import train as training
 from trainer.config import Config, load
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import RunError, WeightsError
+from trainer.run_folder import load_tensors, save_tensors
 from trainer.scoring import evaluate
 from trainer.training import machine
 from trainer.training.machine import run_lock
@@ -80,7 +82,10 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
     first was killed, it may."""
     run = tmp_path / "deep" / "run"
-    script = "import sys, pathlib, trainer.training.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
+    script = (
+        "import sys, pathlib, trainer.training.machine as m\n"
+        "with m.run_lock(pathlib.Path(sys.argv[1])): print('in')"
+    )
     command = [sys.executable, "-W", "ignore", "-c", script, str(run)]
     with run_lock(run):
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -138,6 +143,31 @@ def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_pat
     training.train(folder, tmp_path / "next", small(epochs=1, init=str(file)))
     recorded = json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"]
     assert recorded == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_damaged_checkpoint_is_named(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of another network, without its facts or cut short is an error with its file."""
+    run = tmp_path / "run"
+    interrupted(folder, run, monkeypatch)
+    file = run / "checkpoint.safetensors"
+    tensors, facts = load_tensors(file)
+    first = next(name for name in tensors if name.startswith("model."))
+    damaged = [
+        ({name: tensor for name, tensor in tensors.items() if name != first}, facts),
+        (tensors | {first: torch.zeros(3)}, facts),
+        ({name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")}, facts),
+        (tensors, {}),
+        (tensors, facts | {"step": "many"}),
+    ]
+    for some_tensors, some_facts in damaged:
+        save_tensors(file, some_tensors, some_facts)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+            training.train(folder, run, small())
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+        training.train(folder, run, small())
 
 
 def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Path) -> None:
