@@ -285,20 +285,23 @@ class Steps:
 
 def steps_of(table: Table, out: Path, report_words: Sequence[str] = ()) -> Steps:
     """What has to be made of a table, below ``out``."""
-    subsets = [word for name, pattern in table.subsets.items() for word in ("--subset", f"{name}={pattern}")]
-    words = (*subsets, *report_words)
     datasets = {name: Dataset(name, out / "data" / name, table.recipe(name)) for name in table.datasets}
     runs: dict[str, Run] = {}
     scores: dict[str, tuple[Score, ...]] = {}
     for name, wanted in table.runs.items():
         run = Run(name, out / "runs" / name, datasets[wanted.data], wanted)
-        runs[name] = run
         others = [datasets[other] for other in wanted.score]
+        runs[name] = run
         scores[name] = tuple(Score(f"{name} on {other.name}", run.folder, run, other) for other in others)
-    reports = {}
-    for name, rows in table.tables.items():
-        beside = [score for row in rows for score in scores[row]]
-        reports[name] = Report(name, out / "table" / name, [runs[row] for row in rows], beside, words)
+    words: list[str] = []
+    for subset, pattern in table.subsets.items():
+        words += ["--subset", f"{subset}={pattern}"]
+    words += report_words
+    reports: dict[str, Report] = {}
+    for name, names in table.tables.items():
+        rows = [runs[row] for row in names]
+        beside = [score for row in names for score in scores[row]]
+        reports[name] = Report(name, out / "table" / name, rows, beside, words)
     return Steps(datasets, runs, scores, reports)
 
 

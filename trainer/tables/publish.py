@@ -26,7 +26,11 @@ def finished_runs(steps: Steps) -> dict[str, Run]:
     """The runs that are scored, and made of the settings and the dataset that the table gives them now."""
     every: list[Step] = [*steps.datasets.values(), *steps.runs.values()]
     decisions = survey(every)
-    return {name: run for name, run in steps.runs.items() if decisions[run.label].verdict is Verdict.MADE}
+    found = {}
+    for name, run in steps.runs.items():
+        if decisions[run.label].verdict is Verdict.MADE:
+            found[name] = run
+    return found
 
 
 def publish(table: Table, out: Path) -> list[str]:
