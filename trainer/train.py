@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from trainer import __version__
 from trainer import run_folder as checkpoint
 from trainer.config import Config, resolve_auto
+from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder
 from trainer.errors import Interrupted, RunError, SettingError
 from trainer.networks.network import Network
@@ -289,17 +290,14 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
         )
     if not any((run / name).exists() for name in (checkpoint.CHECKPOINT, checkpoint.MODEL)):
         return resolve_auto(wanted)
-    facts = checkpoint.read_json(file)
-    begun = checkpoint.settings_of(facts, run)
-    if facts["dataset"]["identity"] != folder.identity:
-        expected, found, todo = (
-            facts["dataset"]["identity"],
-            folder.identity,
+    facts = checkpoint.read_run(run)
+    begun, expected = facts.config, facts.dataset.identity
+    if expected != folder.identity:
+        problem, todo = (
+            "The run was begun on another dataset.",
             "choose another --out, or give the same dataset",
         )
-        raise RunError(
-            "The run was begun on another dataset.", file=run, expected=expected, found=found, todo=todo
-        )
+        raise RunError(problem, file=run, expected=expected, found=folder.identity, todo=todo)
     automatic = {"device": "auto", "threads": 0, "precision": "auto"}
     left: dict[str, Any] = {
         key: getattr(begun, key) for key, auto in automatic.items() if getattr(wanted, key) == auto
@@ -316,28 +314,24 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
 def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
     """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that
     it is not exact."""
-    file, exact = run / checkpoint.RUN, exactness(config, group)
+    now = checkpoint.RunFacts(
+        trainer=__version__,
+        data=str(folder.root),
+        config=config,
+        dataset=dataset_facts(folder),
+        environment=evaluate.versions(),
+        exactness=exactness(config, group),
+        initial_weights=digest(config.init, config.backbone),
+    )
     if not going_on:
         run.mkdir(parents=True, exist_ok=True)
-        facts: dict[str, Any] = {
-            "trainer": __version__,
-            "data": str(folder.root),
-            "config": dataclasses.asdict(config),
-        }
-        facts |= {
-            "dataset": evaluate.dataset_facts(folder),
-            "environment": evaluate.versions(),
-            "exactness": exact,
-        }
-        facts |= {"initial_weights": digest(config.init, config.backbone)}
-        checkpoint.write_json(file, facts)
+        checkpoint.write_run(run, now)
         return
-    facts = checkpoint.read_json(file)
-    now = {"environment": evaluate.versions(), "exactness": exact}
-    if facts.get("exactness", {}).get("level") != "mixed" and any(
-        facts.get(key) != value for key, value in now.items()
-    ):
-        checkpoint.write_json(file, facts | {"exactness": exact | {"level": "mixed"}})
+    begun = checkpoint.read_run(run)
+    same = begun.environment == now.environment and begun.exactness == now.exactness
+    if begun.exactness.level != "mixed" and not same:
+        mixed = dataclasses.replace(now.exactness, level="mixed")
+        checkpoint.write_run(run, dataclasses.replace(begun, exactness=mixed))
 
 
 def seconds_per_step(

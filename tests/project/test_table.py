@@ -360,6 +360,17 @@ def test_no_table_is_written_now_if_nothing_is_finished(base: Path) -> None:
     assert not (base / "out/table/main").exists()
 
 
+def test_scores_of_another_version_are_made_again(base: Path) -> None:
+    """From the model that is there."""
+    call(base)
+    calls(base)
+    for file in (base / "out/runs/benign").glob("metrics*.json"):
+        change(file, '"format_version": 2', '"format_version": 1')
+    assert re.search("run benign +go on: trained, scores of another version", call(base, "--list").text)
+    assert call(base).code == 0
+    assert commands(base) == ["eval", "eval"]
+
+
 # Failures, interruptions, kills
 
 
@@ -401,6 +412,7 @@ def test_a_command_that_makes_nothing_is_a_failure(base: Path, monkeypatch: pyte
     assert call(base).code == 1
 
 
+@pytest.mark.long
 def test_when_the_time_is_up_all_is_interrupted(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands save a checkpoint, the exit code says so, and the same command goes on to the same weights."""
     change(base / "table/table.toml", "epochs = 1\n", "epochs = 30\n")
@@ -468,6 +480,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_killed_anywhere_it_goes_on_to_the_same_weights(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner, by SIGKILL. Its commands end with it, so that the next runner never meets one of them."""
     change(base / "table/table.toml", "epochs = 1\n", "epochs = 40\n")
@@ -492,6 +505,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(base: Path, monkeypatch:
     assert results(write_again(base)) == results(base)
 
 
+@pytest.mark.long
 def test_one_runner_at_a_time_and_ctrl_c_ends_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second one is refused; interrupted, the first one's commands save checkpoints, and it exits
     with 130."""
@@ -535,6 +549,7 @@ def test_half_a_table_is_written_again(base: Path) -> None:
 # Several at a time
 
 
+@pytest.mark.long
 def test_no_more_than_jobs_at_a_time_and_each_on_a_free_gpu(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -810,6 +825,7 @@ def test_a_wrong_table_or_recipe_stops_before_any_work(base: Path) -> None:
     assert not (base / "out").exists() and commands(base) == []
 
 
+@pytest.mark.long
 def test_what_a_table_says_is_no_command(base: Path) -> None:
     """Whatever a stranger's table holds, no shell reads it: it reaches the trainer as it is."""
     texts = (
@@ -894,6 +910,7 @@ PLAIN = ["-m", "trainer", "table", "manifests/camvid", "--out", "work/camvid", "
 BUILD = ["--build-jobs", "1", "--link", "symlink"]
 
 
+@pytest.mark.target("table", "table-now", "table-publish")
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -1001,6 +1018,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
 
 
+@pytest.mark.long
 def test_a_table_is_made(finished: Path) -> None:
     """Datasets share their clean pictures with the source, each run has the settings of the table, and the
     clean model is beside the attacked one."""
@@ -1022,6 +1040,7 @@ def test_a_table_is_made(finished: Path) -> None:
     assert clean.is_symlink()
 
 
+@pytest.mark.long
 def test_deleted_scores_come_back_as_they_were(copied: Path) -> None:
     """From the model that is there, and nothing else is made."""
     metrics, before = copied / "out/runs/near/metrics.json", times(copied / "out")
@@ -1034,6 +1053,7 @@ def test_deleted_scores_come_back_as_they_were(copied: Path) -> None:
     assert changed(before, times(copied / "out")) == {"runs/near", "runs/near.log", "runs/near.step.json"}
 
 
+@pytest.mark.long
 def test_an_interrupted_training_goes_on(tmp_path: Path, streets: Path) -> None:
     """Stopped by Ctrl-C or a kill in the middle of an epoch, the same command goes on where it was."""
     (tmp_path / "streets").symlink_to(streets)
@@ -1064,6 +1084,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, streets: Path) -> None:
     assert not (tmp_path / "out/outdated").exists()
 
 
+@pytest.mark.long
 def test_only_what_may_be_shared_is_published(copied: Path, tmp_path: Path) -> None:
     """Manifests that rebuild, scores, logs and tables; no picture but the trigger and plots, and no path of
     this machine."""

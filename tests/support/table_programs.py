@@ -96,7 +96,8 @@ def score(run: Path, data: Path) -> int:
     """Scores of the run on a dataset, and the run's on its own."""
     own = json.loads((run / "run.json").read_text())["data"] == str(data.resolve())
     name = "metrics.json" if own else f"metrics-{identity_of(data)[7:19]}.json"
-    scores = {"dataset": identity_of(data), "weights": (run / "model.safetensors").read_text()}
+    scores = {"format": "poisongen scores", "format_version": 2, "dataset": identity_of(data)}
+    scores |= {"weights": (run / "model.safetensors").read_text()}
     replace(run / name, json.dumps(scores))
     if own:
         (run / "checkpoint.safetensors").unlink(missing_ok=True)

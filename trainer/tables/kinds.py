@@ -21,6 +21,7 @@ from typing import Any
 
 from trainer.errors import FolderError, SettingError
 from trainer.run_folder import CHECKPOINT, LOG, METRICS, MODEL, RUN, read_json
+from trainer.scoring.scores import is_of_this_version
 from trainer.tables import definition, steps
 from trainer.tables.definition import Table
 from trainer.tables.steps import Key, Record, Step, Tools
@@ -124,7 +125,7 @@ class Run(Step):
         return Record.begun(self.name, Key(self.kind, pairs, inputs), "")
 
     def is_made(self, record: Record | None) -> bool:
-        return (self.folder / METRICS).is_file()
+        return is_of_this_version(self.folder / METRICS)
 
     def _is_trained(self) -> bool:
         return (self.folder / MODEL).is_file()
@@ -134,7 +135,8 @@ class Run(Step):
 
     def progress(self) -> str:
         if self._is_trained():
-            return "trained, not scored"
+            has_scores = (self.folder / METRICS).is_file()
+            return "trained, scores of another version" if has_scores else "trained, not scored"
         if self._has_checkpoint():
             return f"trained up to epoch {len(self._log_rows())}"
         return "begun" if self.folder.is_dir() else ""
@@ -224,7 +226,7 @@ class Score(Step):
         return self.folder / f"metrics-{identity.removeprefix('sha256:')[:12]}.json"
 
     def is_made(self, record: Record | None) -> bool:
-        return self.scores().is_file()
+        return is_of_this_version(self.scores())
 
     def command(self, tools: Tools, device: str | None) -> list[str]:
         given = ["--device", device] if device else []
