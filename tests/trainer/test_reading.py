@@ -436,19 +436,20 @@ def test_every_sample_is_checked_when_it_is_first_met() -> None:
         assert sorted(checked) == list(range(10))
 
 
+def pictures_of_batches(schedule: Schedule) -> list[list[tuple[int, int]]]:
+    """Epoch and picture of each address, batch by batch."""
+    batches = []
+    for batch in schedule:
+        batches.append([(epoch, index) for epoch, index, _ in batch])
+    return batches
+
+
 def test_a_resumed_schedule_is_an_offset() -> None:
     """Starting at batch s gives the same batches as an uninterrupted run from s on."""
     config = load("default", {"batch": 4, "epochs": 5})
-
-    def pictures(start: int) -> list[list[tuple[int, int]]]:
-        found: list[list[tuple[int, int]]] = []
-        for batch in Schedule(10, config, start):
-            found.append([(address.epoch, address.picture) for address in batch])
-        return found
-
-    plain = pictures(0)
+    plain = pictures_of_batches(Schedule(10, config))
     for start in range(len(plain)):
-        assert pictures(start) == plain[start:]
+        assert pictures_of_batches(Schedule(10, config, start)) == plain[start:]
     assert len(Schedule(3, config)) == 5  # fewer pictures than a batch: one batch an epoch
 
 

@@ -90,10 +90,9 @@ def test_a_window_is_the_slice_of_the_decoded_picture(folder: Folder, kind: str)
     rng = random.Random(5)
     windows = []
     for index, row in enumerate(folder.training):
-        for _ in range(4):
-            top, bottom = sorted(rng.sample(range(row.height + 1), 2))
-            left, right = sorted(rng.sample(range(row.width + 1), 2))
-            windows.append((index, slice(top, bottom), slice(left, right)))
+        tops = [sorted(rng.sample(range(row.height + 1), 2)) for _ in range(4)]
+        lefts = [sorted(rng.sample(range(row.width + 1), 2)) for _ in range(4)]
+        windows += [(index, slice(*rows), slice(*columns)) for rows, columns in zip(tops, lefts, strict=True)]
         corners = [
             (slice(0, 1), slice(row.height - 1, row.height)),
             (slice(0, 1), slice(row.width - 1, row.width)),

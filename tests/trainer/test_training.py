@@ -61,9 +61,9 @@ def same_weights(a: Path, b: Path) -> bool:
 
 
 def bits_of_log(run: Path) -> list[dict[str, float]]:
-    rows: list[dict[str, float]] = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     for row in rows:
-        del row["timing"]
+        row.pop("timing")
     return rows
 
 
