@@ -2,16 +2,15 @@
 
 ::
 
-    PoisongenError
-      SourceError        the clean dataset is not what it should be: missing, unreadable, sizes differ, unknown class id
-      RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture, rate outside (0, 1]
-      Shortfall          fewer samples can be poisoned than the rate asks for
-      OutputError        the output folder cannot be used: not empty, in use, holds other work, disk full
-      ManifestError      a manifest cannot be trusted: malformed, leaves the folder, of a newer version, contradicts itself
-      VerifyError        the folder is not what its manifest says: missing, changed, unexpected; all of them, not the first
-      SourceMismatch     a rebuild's source is not the one that was planned on
+PoisongenError SourceError      the clean dataset is not what it should be: missing, unreadable, sizes differ,
+unknown ids RecipeError      the attack cannot be what was asked: unknown class, trigger too large, rate not
+in (0, 1] Shortfall        fewer samples can be poisoned than the rate asks for OutputError      the output
+folder cannot be used: not empty, in use, holds other work, disk full ManifestError    a manifest cannot be
+trusted: malformed, leaves the folder, newer, contradicts itself VerifyError      the folder is not what its
+manifest says: missing, changed, unexpected; all that differs SourceMismatch   a rebuild's source is not the
+one that was planned on
 
-An error is a small letter: what is wrong, with which file, what was expected, what was found, what to do.
+An error says what is wrong, with which file, what was expected, what was found, and what to do.
 """
 
 from pathlib import PurePath
@@ -19,7 +18,7 @@ from typing import ClassVar
 
 
 class PoisongenError(Exception):
-    """The root. ``str(error)`` is the whole letter, one line for each part that is known."""
+    """The root. ``str(error)`` is the whole text, one line for each part that is known."""
 
     exit_code: ClassVar[int] = 1
 
@@ -34,11 +33,8 @@ class PoisongenError(Exception):
     ) -> None:
         self.problem, self.file, self.expected, self.found, self.todo = problem, file, expected, found, todo
         parts = {"file": file, "expected": expected, "found": found, "to do": todo}
-        super().__init__(
-            "\n".join(
-                [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
-            )
-        )
+        lines = [f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None]
+        super().__init__("\n".join([problem, *lines]))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.

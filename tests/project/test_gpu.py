@@ -1,6 +1,7 @@
 """`make gpu`: the plan of its time, its results file, and all of it on a CPU at tiny sizes."""
 
 import dataclasses
+import importlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from tests.scripts.gpu.results import (
     read,
     write,
 )
-from tests.scripts.gpu.stages import Request
+from tests.scripts.gpu.stages import MODULES, Request
+from tests.support.make import make
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
@@ -211,8 +213,21 @@ def test_killed_anywhere_it_leaves_whole_files_and_no_process(tmp_path: Path) ->
     assert gone(int(stage[0]))
 
 
+@pytest.mark.parametrize("name", ["repeats", "speed", "table"])
+def test_the_work_of_each_stage_can_be_imported(name: str) -> None:
+    """tests.scripts.gpu.repeats, tests.scripts.gpu.speed, tests.scripts.gpu.table: with a function for each
+    action that is planned."""
+    pytest.importorskip("torch")
+    module = importlib.import_module(f"tests.scripts.gpu.{name}")
+    actions = {stage.action for stage in stages_for(FULL, True) if MODULES.get(stage.action) == name}
+    assert actions
+    assert all(callable(getattr(module, action)) for action in actions)
+
+
+@pytest.mark.long
 def test_speeds_are_measured_on_a_cpu(tmp_path: Path) -> None:
     """Environment, streets and exact kernels from end to end: a floor of 100 % and three sources."""
+    pytest.importorskip("torch")
     words = ("--seconds", "500", "--only", "speed: exact")
     subprocess.run(gpu(tmp_path, *words), cwd=ROOT, env=ENVIRONMENT, check=False)
     results = read(tmp_path / JSON)
@@ -224,12 +239,36 @@ def test_speeds_are_measured_on_a_cpu(tmp_path: Path) -> None:
     assert found.kernels
 
 
-def test_make_runs_it(tmp_path: Path) -> None:
-    """`make gpu` hands its variables on; nothing has to be installed first."""
-    words = ["GPU_SECONDS=7", f"OUT={tmp_path}", "DEVICE=cpu", "TABLE=t", "SOURCE=s", "WHEELS=w"]
-    told = subprocess.run(
-        ["make", "--dry-run", "gpu", *words], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    expected = f"--seconds 7 --out {tmp_path} --device cpu --wheels w --table t --source s"
-    assert expected in " ".join(told.stdout.replace("\\\n", " ").split())
-    assert "pip install" not in told.stdout
+def test_make_hands_its_variables_on(tmp_path: Path) -> None:
+    """Nothing has to be installed first, and without OUT it is work/gpu."""
+    variables = {"GPU_SECONDS": 7, "OUT": tmp_path, "DEVICE": "cpu", "TABLE": "t", "SOURCE": "s"}
+    shown = make(ROOT, "gpu", {**variables, "WHEELS": "w", "GPU_PYTHON": "echo"})
+    expected = f"-m tests.scripts.gpu --seconds 7 --out {tmp_path} --device cpu --wheels w --table t --source s"
+    assert expected in " ".join(shown.replace("\\\n", " ").split())
+    assert "--out work/gpu" in make(ROOT, "gpu", {"GPU_PYTHON": "echo"})
+
+
+@pytest.mark.target("gpu-wheels")
+def test_wheels_are_asked_for_by_name(tmp_path: Path) -> None:
+    """For Python 3.12 on Linux, at the versions that the tests are run with; then their size is said."""
+    (tmp_path / "a.whl").write_bytes(bytes(3 << 20))
+    shown = make(ROOT, "gpu-wheels", {"GPU_PYTHON": "echo", "WHEELS": tmp_path, "GPU_PACKAGES": "click"})
+    assert "--python-version 312" in shown and "--constraint constraints.txt" in shown
+    assert f"--dest {tmp_path} click" in shown
+    assert "may take no more than 64M" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.target("gpu")
+def test_all_stages_prove_something_on_a_cpu(tmp_path: Path) -> None:
+    """Repeats of three models and all kernels, compiled ones as well, and no stage that fails."""
+    pytest.importorskip("torch")
+    variables = {"GPU_PYTHON": sys.executable, "DEVICE": "cpu", "OUT": tmp_path, "GPU_SECONDS": 1500}
+    make(ROOT, "gpu", variables, seconds=1600)
+    results = read(tmp_path / JSON)
+    reasons = {stage.name: stage.reason for stage in results.stages if stage.state != State.DONE}
+    assert reasons == {}
+    found = results.findings()
+    assert len(found.repeats) == 6 and all(repeat.same_bits for repeat in found.repeats)
+    compiled = {speed.kernels for speed in found.speeds if speed.compiled}
+    assert compiled == {"exact", "free"}

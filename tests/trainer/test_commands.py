@@ -43,6 +43,7 @@ def run(*arguments: object):  # type: ignore[no-untyped-def]
 LIBRARIES = {"torch", "torchvision", "numpy", "cv2", "h5py", "click", "safetensors", "tqdm", "matplotlib"}
 
 
+@pytest.mark.long
 def test_the_trainer_imports_nothing_of_the_generator() -> None:
     """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it
     has poisongen, and the text has nothing that a stock GPU image lacks.
@@ -194,6 +195,7 @@ def test_a_folder_of_any_name_has_settings(
     assert configure(folder, "default", [], {}) == load("default", {})
 
 
+@pytest.mark.long
 def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     """Train twice, score the benign model on the poisoned folder, and the table has every figure, as Markdown
     and as CSV."""
@@ -244,6 +246,7 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
 
 
+@pytest.mark.long
 def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
     """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has
     what exists and says what it is, and the panel has no picture without the trigger.
@@ -342,6 +345,7 @@ def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
     assert "no other class is left" not in run("report", runs[0]).stdout
 
 
+@pytest.mark.long
 def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures
     they share where they differ."""

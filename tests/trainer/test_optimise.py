@@ -146,6 +146,7 @@ def test_the_average_forgets_at_its_pace() -> None:
         torch.testing.assert_close(average.module.state_dict()[name], expected[name])
 
 
+@pytest.mark.long
 def test_every_feature_survives_an_interruption(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def width(file: Path) -> int:
     return cv2.imread(str(file)).shape[1]
 
 
+@pytest.mark.long
 def test_nothing_painted_is_nothing_to_compare(tmp_path: Path) -> None:
     """Where the trigger is a class, the columns of the untriggered picture are not there; a clean model's
     column is, for any trigger."""
@@ -91,6 +92,7 @@ def test_a_note_names_the_classes_that_count(tmp_path: Path) -> None:
     assert success(folder, label, np.array([[0, 0, 1, 3, 0, 0]])) == "50 % of all classes but road → road"
 
 
+@pytest.mark.long
 def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
     """Picture, truth, clean model, attacked model without and with the trigger: five columns, one less
     without a clean model, and where nothing is painted one prediction of the attacked model is enough.

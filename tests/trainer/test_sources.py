@@ -153,6 +153,7 @@ def test_reading_ahead_changes_nothing() -> None:
     assert read == list(range(7))
 
 
+@pytest.mark.long
 def test_weights_are_the_same_from_every_source(folder: Folder) -> None:
     """A few steps of a small training give the same weights, bit by bit, wherever the pictures come from."""
     weights = []
