@@ -243,7 +243,9 @@ def test_make_hands_its_variables_on(tmp_path: Path) -> None:
     """Nothing has to be installed first, and without OUT it is work/gpu."""
     variables = {"GPU_SECONDS": 7, "OUT": tmp_path, "DEVICE": "cpu", "TABLE": "t", "SOURCE": "s"}
     shown = make(ROOT, "gpu", {**variables, "WHEELS": "w", "GPU_PYTHON": "echo"})
-    expected = f"-m tests.scripts.gpu --seconds 7 --out {tmp_path} --device cpu --wheels w --table t --source s"
+    expected = (
+        f"-m tests.scripts.gpu --seconds 7 --out {tmp_path} --device cpu --wheels w --table t --source s"
+    )
     assert expected in " ".join(shown.replace("\\\n", " ").split())
     assert "--out work/gpu" in make(ROOT, "gpu", {"GPU_PYTHON": "echo"})
 

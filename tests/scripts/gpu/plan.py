@@ -25,7 +25,19 @@ class Sizes:
 
 FULL = Sizes("deeplabv3-resnet50", 48, 10, (), (1024, 2048), 64, 768, 14, 5, 2.0, 0)
 # In bfloat16, crops this small give NaN now and then, and other bits each time, with a pyramid on a CPU.
-TINY = Sizes("lraspp-mobilenetv3", 16, 4, ("crop=32x64", "batch=4", "precision=float32"), (64, 128), 4, 32, 2, 1, 0.05, 1)
+TINY = Sizes(
+    "lraspp-mobilenetv3",
+    16,
+    4,
+    ("crop=32x64", "batch=4", "precision=float32"),
+    (64, 128),
+    4,
+    32,
+    2,
+    1,
+    0.05,
+    1,
+)
 
 
 def sizes_for(device: str) -> Sizes:
