@@ -13,6 +13,8 @@ one that was planned on
 An error says what is wrong, with which file, what was expected, what was found, and what to do.
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -39,6 +41,13 @@ class PoisongenError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.
         return _rebuilt, (type(self), self.__dict__, self.args)
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str | None:
+    """A question for whoever wrote ``word``: which of the known words, at most so many; None if none is like
+    it."""
+    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def _rebuilt(kind: type[PoisongenError], state: dict[str, object], args: tuple[str, ...]) -> PoisongenError:

@@ -1,6 +1,5 @@
 """Label spaces: what the numbers in a label map mean, and how a person names a class."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.imaging.pixels import Pixels
 
 IGNORE = 255
@@ -100,9 +99,9 @@ class LabelSpace:
     def _names_like(self, text: str) -> str:
         """What a person may have meant, or else which classes there are."""
         known = {name.lower() for name in self.names} | set(self.synonyms)
-        close = difflib.get_close_matches(text, sorted(known), n=3, cutoff=0.5)
-        if close:
-            return f"did you mean {' or '.join(close)}?"
+        question = did_you_mean(text, sorted(known), most=3)
+        if question is not None:
+            return question
         some = ", ".join(self.names[:_MOST_NAMED])
         more = f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else ""
         return f"the classes are: {some}{more}"

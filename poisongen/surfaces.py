@@ -177,7 +177,8 @@ def _uniform(surface: Pixels | NDArray[np.float32], rows: int, columns: int) -> 
     """Corner map of the rows×columns boxes on one surface: none of their 2×2 blocks is mixed, and their
     corner may be covered."""
     high, wide = min(rows, 2), min(columns, 2)
-    lowest, highest = _sliding(np.minimum, surface, high, wide), _sliding(np.maximum, surface, high, wide)
+    lowest = _sliding(np.minimum, surface, high, wide)
+    highest = _sliding(np.maximum, surface, high, wide)
     mixed = _sliding(np.logical_or, lowest != highest, rows - high + 1, columns - wide + 1)
     height, width = mixed.shape
     allowed = surface[:height, :width] != FORBIDDEN
@@ -216,7 +217,8 @@ def _runs(covered: Bools) -> list[_Run]:
     steps = np.diff(padded, axis=1)
     lines, firsts = np.nonzero(steps == 1)
     _, ends = np.nonzero(steps == -1)
-    return [_Run(*run) for run in np.stack([lines, firsts, ends - 1], axis=1).tolist()]
+    runs = np.stack([lines, firsts, ends - 1], axis=1)
+    return [_Run(*run) for run in runs.tolist()]
 
 
 def _longest(covered: Bools) -> _Run:
@@ -232,12 +234,14 @@ def _fits(surface: Pixels | NDArray[np.float32], covered: Bools, corners: Points
     fits = np.ones(len(corners), np.bool_)
     alive = np.arange(len(corners))
     runs = _runs(covered)
+    anchor = runs[0]
     for run in runs:
         tops, lefts = corners[alive].T
         rows, firsts, lasts = tops + run.line, lefts + run.first, lefts + run.last
         number = surface[rows, firsts]
-        good = (number != FORBIDDEN) & (changes[rows, lasts] == changes[rows, firsts])
-        good &= number == surface[tops + runs[0].line, lefts + runs[0].first]
+        unbroken = changes[rows, firsts] == changes[rows, lasts]
+        like_anchor = number == surface[tops + anchor.line, lefts + anchor.first]
+        good = (number != FORBIDDEN) & unbroken & like_anchor
         fits[alive[~good]] = False
         alive = alive[good]
     return fits

@@ -5,7 +5,6 @@
 ``Description`` has its keys. Splits other than the two that are named are carried clean.
 """
 
-import difflib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import (
 from poisongen.datasets.pairs import FileSet, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
 from poisongen.disk import folder_path
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 from poisongen.names import DESCRIPTION, RESERVED
 from poisongen.validation import Fault, first_fault
@@ -170,8 +169,8 @@ def read_description(path: Path) -> tuple[Description, bytes]:
 def _refused(path: Path, fault: Fault) -> SourceError:
     if fault.kind == "extra_forbidden":
         known = list(Description.model_fields)
-        close = difflib.get_close_matches(fault.where.lower(), known, n=2, cutoff=0.5)
-        todo = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
+        question = did_you_mean(fault.where.lower(), known, most=2)
+        todo = question or f"the keys are: {', '.join(known)}"
         return SourceError(
             f"{path.name} has a key that means nothing.", file=path, found=fault.where[:80], todo=todo
         )

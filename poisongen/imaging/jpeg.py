@@ -195,15 +195,23 @@ def _difference(
     """By how much the levels of ``blocks`` (n, 2) change, in fixed point: (n, 8, 8)."""
     high, wide = component.area
     height, width = covered.shape
-    # Beyond the picture's edge its last row and column go on, as encoders have it.
-    y = np.minimum(blocks[:, :1] * high + np.arange(high), height - 1)[:, :, None]
-    x = np.minimum(blocks[:, 1:] * wide + np.arange(wide), width - 1)[:, None, :]
     rows, columns = blocks.T
-    sites = _levels(component.blocks[rows, columns].astype(np.int64) * component.table)
+    y = _pixels_of(rows, high, height)[:, :, None]
+    x = _pixels_of(columns, wide, width)[:, None, :]
+    coefficients = component.blocks[rows, columns].astype(np.int64)
+    sites = _levels(coefficients * component.table)
     own = sites.repeat(component.down, axis=1).repeat(component.across, axis=2)
-    change = np.where(covered[y, x], _level_of(painted[y, x], number) - own, 0)
+    wanted = _level_of(painted[y, x], number)
+    change = np.where(covered[y, x], wanted - own, 0)
     by_site = change.reshape(len(blocks), 8, component.down, 8, component.across)
     return _divide(by_site.sum(axis=(2, 4)), component.down * component.across)
+
+
+def _pixels_of(blocks: Integers, size: int, limit: int) -> Integers:
+    """The pixels that blocks (n,) of this size cover along one axis of ``limit`` pixels: (n, size). Beyond
+    the picture's edge its last row or column goes on, as encoders have it."""
+    pixels: Integers = blocks[:, None] * size + np.arange(size)
+    return pixels.clip(max=limit - 1)
 
 
 def _leak(components: list[_Component], changes: list[_Change]) -> int:
@@ -219,10 +227,11 @@ def _leak(components: list[_Component], changes: list[_Change]) -> int:
 def _leak_of(component: _Component, change: _Change) -> int:
     (some,) = np.nonzero(change.sides.any(axis=(1, 2)))
     # Not the difference itself: quantising it makes waves that reach the border.
-    moved = _levels(_quantised(change.delta[some], component.table) * component.table)
+    steps = _quantised(change.delta[some], component.table)
+    moved = _levels(steps * component.table)
     visible = np.abs(moved) > _VISIBLE << _LEVEL_BITS
-    sites = int(np.count_nonzero(change.sides[some] & visible))
-    return sites * max(component.down, component.across)
+    leaking = change.sides[some] & visible
+    return int(np.count_nonzero(leaking)) * max(component.down, component.across)
 
 
 def _apply(component: _Component, change: _Change, protect: bool) -> None:

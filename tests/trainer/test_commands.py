@@ -222,7 +222,8 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     identity = metrics["dataset"]["identity"].removeprefix("sha256:")
     baseline = json.loads((runs[0] / f"metrics-{identity[:12]}.json").read_text())
     assert metrics["evaluation_sets"].keys() == {"near", "far"}
-    table, origins = ([[*row.values()] for row in part] for part in scores.tables(result.stdout))
+    shown, told = scores.tables(result.stdout)
+    table, origins = [[*row.values()] for row in shown], [[*row.values()] for row in told]
     assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
     assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
@@ -363,9 +364,8 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     table = scores.tables(result.stdout)[0]
     assert [row["evaluated on"].split()[0] for row in table] == names
-    assert [row["evaluated on"].partition(" ")[2] for row in table] == [
-        "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
-    ]  # fmt: skip
+    pictures = [row["evaluated on"].partition(" ")[2] for row in table]
+    assert pictures == [f"({count} of 3, 2 shared)" for count in (3, 3, 0, 2, 3)]
     iba = read_scores(tmp_path / "run" / "metrics.json").evaluation_sets["iba"]
     assert table[1]["ASR on shared pictures"] == f"{100 * iba.asr_on_shared_pictures.value:.2f}"
     assert table[2]["ASR"] == table[2]["ASR on shared pictures"] == "–"

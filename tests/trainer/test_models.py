@@ -397,7 +397,8 @@ def plain_weights(labels: list[list[int]]) -> list[list[float]]:
         weights.append([])
         for x in range(width):
             distance = min((math.hypot(y - b, x - a) for b, a in edge), default=math.inf)
-            weight = 8.0 if distance <= 4 else 4.0 if distance <= 16 else 2.0 if distance <= 64 else 1.0
+            bands = ((4, 8.0), (16, 4.0), (64, 2.0), (math.inf, 1.0))
+            weight = next(weight for bound, weight in bands if distance <= bound)
             weights[-1].append(0.0 if labels[y][x] == 255 else weight)
     return weights
 
@@ -580,7 +581,9 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
     assert [group["pace"] for group in groups] == [0.125, 1.0]
     assert groups[0]["weight_decay"] == 0.125 * groups[1]["weight_decay"]
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    first, second = ({names[id(parameter)] for parameter in group["params"]} for group in groups)
+    first = {names[id(parameter)] for parameter in groups[0]["params"]}
+    second = {names[id(parameter)] for parameter in groups[1]["params"]}
+    assert len(groups) == 2
     assert first == {name for name in names.values() if name.startswith("encoder.")}
     assert first | second == set(names.values())
     assert second
