@@ -192,9 +192,7 @@ def frozen(request: pytest.FixtureRequest, freeze: Callable[[str], Frozen]) -> F
 def real() -> Path:
     """The folder of real data, where there is one."""
     if REAL not in os.environ:
-        pytest.skip(
-            f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ to test on real data"
-        )
+        pytest.skip(f"{REAL} is not set: real data are a folder of cityscapes/, camvid/, ade20k/ and voc/")
     root = Path(os.environ[REAL])
     for name in ("cityscapes", "camvid", "ade20k", "voc"):
         if not (root / name).is_dir():

@@ -33,8 +33,8 @@ def arrow_line(program: str) -> list[list[str]]:
     """The groups of rooms of a program, the lowest first."""
     words = block("imports").replace("\n" + " " * 11, " ")
     (line,) = [line for line in words.splitlines() if line.startswith(program)]
-    groups = line.removeprefix(program).split("←")
-    return [[room.strip() for room in group.split(",")] for group in groups]
+    groups = line.removeprefix(program).replace(" ", "").split("←")
+    return [group.split(",") for group in groups]
 
 
 def modules(program: str) -> dict[str, Path]:

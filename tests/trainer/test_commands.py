@@ -99,7 +99,7 @@ def test_the_version_is_printed() -> None:
         ("batch=8\taccumulate=3", "divides the batch"),
     ],
 )
-def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) -> None:
+def test_a_wrong_setting_is_an_error(tmp_path: Path, setting: str, answer: str) -> None:
     """A setting that does not exist or cannot be is refused before any work, with what to write instead."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=1)
     changes = [word for one in setting.split("\t") for word in ("--set", one)]
@@ -109,7 +109,7 @@ def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) 
     assert not (tmp_path / "run").exists()
 
 
-def test_what_cannot_be_written_is_a_letter(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """An --out where nothing can be is refused in words, and a panel that is no PNG before any work."""
     (tmp_path / "file").write_text("")
     one = scores.scored(tmp_path, "one")
@@ -222,7 +222,8 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     identity = metrics["dataset"]["identity"].removeprefix("sha256:")
     baseline = json.loads((runs[0] / f"metrics-{identity[:12]}.json").read_text())
     assert metrics["evaluation_sets"].keys() == {"near", "far"}
-    table, origins = ([[*row.values()] for row in part] for part in scores.tables(result.stdout))
+    shown, told = scores.tables(result.stdout)
+    table, origins = [[*row.values()] for row in shown], [[*row.values()] for row in told]
     assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
     assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
@@ -363,9 +364,8 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     table = scores.tables(result.stdout)[0]
     assert [row["evaluated on"].split()[0] for row in table] == names
-    assert [row["evaluated on"].partition(" ")[2] for row in table] == [
-        "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
-    ]  # fmt: skip
+    pictures = [row["evaluated on"].partition(" ")[2] for row in table]
+    assert pictures == [f"({count} of 3, 2 shared)" for count in (3, 3, 0, 2, 3)]
     iba = read_scores(tmp_path / "run" / "metrics.json").evaluation_sets["iba"]
     assert table[1]["ASR on shared pictures"] == f"{100 * iba.asr_on_shared_pictures.value:.2f}"
     assert table[2]["ASR"] == table[2]["ASR on shared pictures"] == "–"
@@ -396,7 +396,7 @@ def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> N
     assert ("of a control" in result) == any(role.endswith("-only") for role in roles)
 
 
-def test_a_folder_that_is_no_run_is_a_letter(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     """Commands that want a run say which file of it is missing."""
     for command in (
         ["report", tmp_path],

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from tests.support import handmade
 from tests.support.scores import (
     EXACT,
