@@ -82,7 +82,9 @@ placements = st.one_of(
     st.builds(lambda margin: OneSurface(edge_margin=f"{margin}px"), st.integers(0, 4)),
     st.builds(
         lambda rule, lower, extent, margin: NearVictim(
-            rule=rule, lower=f"{lower}px", upper=None if rule == "nearest" and extent > 6 else f"{lower + extent}px",
+            rule=rule,
+            lower=f"{lower}px",
+            upper=None if rule == "nearest" and extent > 6 else f"{lower + extent}px",
             edge_margin=f"{margin}px",
         ),
         st.sampled_from(["nearest", "band"]),
@@ -123,6 +125,7 @@ def test_the_room_is_what_trying_every_position_finds(
     np.testing.assert_array_equal(one_surface(train, victims, covered), oracles.room(train, victims, covered))
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(label_maps(), st.sampled_from([(VICTIM,), (1, VICTIM)]), footprints, placements)
 def test_a_placement_draws_from_all_positions_that_its_rule_allows(

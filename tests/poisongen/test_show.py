@@ -484,6 +484,7 @@ def test_pictures_of_the_page_are_the_folders(nni: Path, roomy: Path) -> None:
             )
 
 
+@pytest.mark.long
 def test_elsewhere_is_the_same_and_the_folder_is_left_alone(run: Run, nni: Path, tmp_path: Path) -> None:
     """--out: the same bytes in a folder that is made; the dataset has not a file more. What is no folder is
     refused."""
@@ -498,6 +499,7 @@ def test_elsewhere_is_the_same_and_the_folder_is_left_alone(run: Run, nni: Path,
     assert refused.code == 1 and "gallery.png" in refused.err
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_bytes(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Again, with more workers, or in another folder: the same two files."""
     shown(nni, roomy)
@@ -543,7 +545,7 @@ def test_labels_before_are_not_guessed(run: Run, roomy: Path, tmp_path: Path) ->
     assert "labels before: give --source (3 label maps)" in said.notes
 
 
-def test_another_source_is_not_believed(nni: Path, roomy: Path, tmp_path: Path) -> None:
+def test_another_source_is_not_trusted(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Pictures and label maps of the source that are not those of the rows are not shown, and that is
     said."""
     source = Path(shutil.copytree(roomy, tmp_path / "source"))
@@ -642,7 +644,7 @@ def test_numbers_of_a_stranger_do_no_harm(nni: Path) -> None:
     "what", ["nothing", "an empty folder", "a file", "a clean source", "unfinished work"]
 )
 def test_what_is_no_finished_folder_is_refused(roomy: Path, nni: Path, tmp_path: Path, what: str) -> None:
-    """A folder that is not there, empty, foreign or unfinished is refused with a letter, and nothing is
+    """A folder that is not there, empty, foreign or unfinished is refused with an error, and nothing is
     written."""
     root = tmp_path / "folder"
     if what == "an empty folder":

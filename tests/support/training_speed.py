@@ -108,12 +108,15 @@ def speeds(
             timed = turn(batches, steps)
             if number:
                 turns[name].append(timed)
+    counted = steps * pictures
     return [
-        Speed(
-            name,
-            configs[name].workers if name in configs else None,
-            tuple(steps * pictures / each.seconds for each in taken),
-            tuple(1000 * each.cpu_seconds / (steps * pictures) for each in taken),
-        )
+        _speed(name, configs[name].workers if name in configs else None, taken, counted)
         for name, taken in turns.items()
     ]
+
+
+def _speed(source: str, workers: int | None, turns: Sequence[Turn], pictures: int) -> Speed:
+    """Of turns of so many pictures each."""
+    paces = tuple(pictures / turn.seconds for turn in turns)
+    cpu_ms = tuple(1000 * turn.cpu_seconds / pictures for turn in turns)
+    return Speed(source, workers, paces, cpu_ms)

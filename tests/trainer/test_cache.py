@@ -165,11 +165,13 @@ def test_an_interrupted_build_leaves_nothing(
     assert listing(tmp_path) == ["data", "data.cache.h5"]
 
 
+@pytest.mark.long
 def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path: Path) -> None:
     """After a SIGKILL there is a .part at most, which no one opens as a cache; the next build succeeds over
     it."""
     code = (
-        "import sys, time; from pathlib import Path; from trainer import cache; from trainer.dataset.folder import open_folder\n"
+        "import sys, time; from pathlib import Path\n"
+        "from trainer.dataset import cache; from trainer.dataset.folder import open_folder\n"
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.2); return real(row, check)\n"
         "cache.read_picture = slow; cache.build(open_folder(Path(sys.argv[1])), Path(sys.argv[2]), 1)"
@@ -178,8 +180,8 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path
     command = [sys.executable, "-c", code, str(folder.root), str(file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while "003" not in process.stdout.readline():
-            pass
+        read = iter(process.stdout)
+        assert any("003" in line for line in read), "the build ended before it could be killed"
         with pytest.raises(CacheError, match="Another process is building"):
             build(folder, file, 1)
         process.send_signal(signal.SIGKILL)
@@ -263,7 +265,7 @@ def broken(file: Path, how: str) -> None:
 def test_another_file_is_never_opened_as_hdf5(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
-    """Cut short, grown or foreign: a letter, before the library sees it. Only the trainer's own is replaced
+    """Cut short, grown or foreign: an error, before the library sees it. Only the trainer's own is replaced
     by a build."""
     build(folder, file := tmp_path / "c.h5", 1)
     broken(file, how)
@@ -282,7 +284,7 @@ def test_another_file_is_never_opened_as_hdf5(
 
 
 @pytest.mark.parametrize("how", ["filter", "link", "external", "shape", "missing", "damaged"])
-def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_path: Path, how: str) -> None:
+def test_a_file_that_lies_about_its_datasets_is_an_error(folder: Folder, tmp_path: Path, how: str) -> None:
     """A dataset that is compressed, elsewhere, of another shape or not there is refused when it is met,
     whatever the head says."""
     build(folder, file := tmp_path / "c.h5", 1)
@@ -323,7 +325,7 @@ def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_pat
     source.close()
 
 
-def test_a_place_that_cannot_be_written_is_a_letter(
+def test_a_place_that_cannot_be_written_is_an_error(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place without the right to write or without room is refused before any work, and says what to do; so
@@ -348,7 +350,7 @@ def test_a_place_that_cannot_be_written_is_a_letter(
 def test_a_disk_that_fills_up_leaves_no_cache(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of the file system in the middle of a build is a letter, and nothing is left."""
+    """An error of the file system in the middle of a build is an error, and nothing is left."""
     real = h5py.Dataset.__setitem__
 
     def full(self, place, value):  # type: ignore[no-untyped-def]
@@ -427,14 +429,15 @@ def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
         assert len(source._opened) <= caching.OPENED
 
 
+@pytest.mark.long
 def test_a_build_ends_soon_after_ctrl_c(folder: Folder, tmp_path: Path) -> None:
     """The command, interrupted from outside, leaves nothing, and says that it can be given again."""
     code = (
-        "import signal, sys, time; from trainer import cache, cli\n"
+        "import signal, sys, time; from trainer.cli.main import main; from trainer.dataset import cache\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.3); return real(row, check)\n"
-        "cache.read_picture = slow; cli.main(sys.argv[1:])"
+        "cache.read_picture = slow; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "cache", str(folder.root), "--jobs", "2"]
     with subprocess.Popen(

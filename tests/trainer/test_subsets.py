@@ -74,6 +74,7 @@ def test_a_subset_is_what_scoring_it_alone_gives(tmp_path: Path, kind: str, chos
     assert table_text(counts) == table_text(alone.counts)
 
 
+@pytest.mark.long
 def test_the_report_has_subsets_beside_the_whole(tmp_path: Path) -> None:
     """`report --subset` says the same figures of these pictures, with the clean model on them, in Markdown,
     CSV and LaTeX."""

@@ -44,9 +44,16 @@ COMMANDS = {
     "score": LazyCommand(
         "trainer.cli.score", "score", "Score label maps that any other program predicted for the folder DATA."
     ),
+    "table": LazyCommand(
+        "trainer.cli.table", "table", "Make the tables of the folder TABLE: datasets, runs, scores, tables."
+    ),
     "train": LazyCommand("trainer.cli.train", "train", "Train on the folder DATA and score the model on it."),
 }
 """By the names on the command line."""
+
+
+LIBRARIES = ("torch", "torchvision", "h5py", "matplotlib", "safetensors")
+"""What the generator does without, so that an environment may lack it."""
 
 
 class LazyGroup(click.Group):
@@ -91,6 +98,17 @@ class ErrorsAsText(LazyGroup):
         except TrainerError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            if error.name not in LIBRARIES:
+                raise
+            text = error_text(
+                "A library that the trainer computes with is not installed.",
+                expected=", ".join(LIBRARIES),
+                found=f"no {error.name} in {sys.prefix}",
+                todo="pip install 'poisongen[train]'",
+            )
+            click.echo(f"Error: {text}", err=True)
+            ctx.exit(1)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -140,7 +140,7 @@ def require_finished(run: Path) -> None:
         raise RunError(
             "The run is not finished.",
             file=run,
-            expected=run_folder.METRICS,
+            expected=f"its scores, {run_folder.METRICS}",
             found="no such file",
             todo="give its train command again, or leave it out",
         )

@@ -239,6 +239,16 @@ def read_scores(file: Path) -> Scores:
         ) from None
 
 
+def is_of_this_version(file: Path) -> bool:
+    """Is there a file of scores, of the version that ``read_scores`` takes? All else about it is not looked
+    at."""
+    try:
+        values = _read_object(file, "")
+    except RunError:
+        return False
+    return (values.get("format"), values.get("format_version")) == (FORMAT, VERSION)
+
+
 def _read_object(file: Path, todo: str) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:
