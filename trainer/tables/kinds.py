@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import FolderError, SettingError
-from trainer.run_folder import CHECKPOINT, LOG, METRICS, MODEL, RUN, read_json
+from trainer.errors import FolderError, RunError, SettingError
+from trainer.run_folder import CHECKPOINT, LOG, METRICS, MODEL, read_run
 from trainer.scoring.scores import is_of_this_version
 from trainer.tables import definition, steps
 from trainer.tables.definition import Table
@@ -171,8 +171,10 @@ class Run(Step):
     def begun_on(self) -> str | None:
         if not self._has_checkpoint():
             return None
-        config = read_json(self.folder / RUN).get("config")
-        return str(config.get("device")) if isinstance(config, dict) else None
+        try:
+            return read_run(self.folder).config.device
+        except RunError:
+            return None  # training says itself what is wrong with the run
 
     def _log_rows(self) -> list[Any]:
         """The rows of ``log.jsonl``, the last one only if it is whole."""
