@@ -3,8 +3,8 @@
 ::
 
     PoisongenError
-      SourceError        the clean dataset is not what it should be: missing, unreadable, sizes differ, unknown class id
-      RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture, rate outside (0, 1]
+      SourceError        the clean dataset is not what it should be: missing, unreadable, unknown class id
+      RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture
       Shortfall          fewer samples can be poisoned than the rate asks for
       OutputError        the output folder cannot be used: not empty, in use, holds other work, disk full
       ManifestError      a manifest cannot be trusted: malformed, leaves the folder, of a newer version, contradicts itself
@@ -14,8 +14,17 @@
 An error is a small letter: what is wrong, with which file, what was expected, what was found, what to do.
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import ClassVar
+
+
+def did_you_mean(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str | None:
+    """``did you mean car or cart?``: at most ``most`` of the known words that are near to a word, nearest
+    first, as difflib measures it; None if none is."""
+    close = difflib.get_close_matches(word, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 class PoisongenError(Exception):

@@ -1,6 +1,5 @@
 """Label spaces: what the numbers in a label map mean, and how a person names a class."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.imaging.pixels import Pixels
 
 IGNORE = 255
@@ -97,11 +96,10 @@ class LabelSpace:
                 f"The class name “{wanted}” means {len(meant)} classes.", todo=f"give the id: {choices}"
             )
         known = {name.lower() for name in self.names} | set(self.synonyms)
-        close = difflib.get_close_matches(text, sorted(known), n=3, cutoff=0.5)
         some = ", ".join(self.names[:_MOST_NAMED]) + (
             f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else ""
         )
-        todo = f"did you mean {' or '.join(close)}?" if close else f"the classes are: {some}"
+        todo = did_you_mean(text, sorted(known), most=3, cutoff=0.5) or f"the classes are: {some}"
         raise RecipeError(f"There is no class “{wanted}”.", todo=todo)
 
 

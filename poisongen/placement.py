@@ -142,7 +142,8 @@ class NearVictim(OneSurface):
         if min(trigger) >= 2 * upper:
             raise RecipeError(
                 "The trigger is too large for the distance bound.",
-                expected=f"half of its size below {upper} pixels (--upper {self.upper}), or it would cover the victim",
+                expected=f"half of its size below {upper} pixels (--upper {self.upper}), "
+                "or it would cover the victim",
                 found=f"{trigger[1]}×{trigger[0]} pixels",
                 todo="choose a larger --upper or a smaller --trigger-size",
             )

@@ -5,7 +5,6 @@
 ``Description`` has its keys. Splits other than the two that are named are carried clean.
 """
 
-import difflib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +21,9 @@ from pydantic import (
 )
 
 from poisongen.datasets.pairs import FileSet, pair
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.disk import folder_path
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 from poisongen.names import DESCRIPTION, RESERVED
 from poisongen.validation import Fault, first_fault
@@ -180,8 +179,8 @@ def read_description(path: Path) -> tuple[Description, bytes]:
 def _refused(path: Path, fault: Fault) -> SourceError:
     if fault.kind == "extra_forbidden":
         known = list(Description.model_fields)
-        close = difflib.get_close_matches(fault.where.lower(), known, n=2, cutoff=0.5)
-        todo = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
+        meant = did_you_mean(fault.where.lower(), known, most=2, cutoff=0.5)
+        todo = meant or f"the keys are: {', '.join(known)}"
         return SourceError(
             f"{path.name} has a key that means nothing.", file=path, found=fault.where[:80], todo=todo
         )
@@ -196,7 +195,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def open_folder(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List a described folder without reading a picture. Raises SourceError."""
     require_folder(root, (), f"give the folder that holds {DESCRIPTION}")
     described, data = read_description(root / DESCRIPTION)
@@ -228,12 +227,3 @@ def open_folder(root: Path) -> Source:
         target=described.target,
         everything_target=described.everything_target,
     )
-
-
-LAYOUT = Layout(
-    open_folder,
-    "your own dataset",
-    "FOLDER_DATASET",
-    about="""The folder holds images/train/… and images/val/…, label maps of the same names in labels/train/… and labels/val/…
-        (8-bit PNG, class numbers), and classes.json: {"classes": ["road", "car"], "ignore": [255], "victim": "car", "target": "road"}.""",
-)
