@@ -109,6 +109,11 @@ class Poison(BaseModel):
         """The trigger of an evaluation set, or of training (None)."""
         return next(trigger for name, _, trigger in self.shown() if name == (evaluation_set or ""))
 
+    def placement_in(self, evaluation_set: str | None) -> PlacementField | None:
+        """The placement of an evaluation set, or of training (None); None for a trigger that is not
+        placed."""
+        return next(placement for name, placement, _ in self.shown() if name == (evaluation_set or ""))
+
     def relabelled(self, raw: Pixels, space: LabelSpace, trigger_mask: Callable[[], Pixels]) -> Pixels:
         """A label map of raw ids, uint8 (H, W), as the attack wants it; ``trigger_mask`` is asked only by
         relabels that depend on it."""

@@ -3,16 +3,20 @@
 ::
 
     TrainerError
-      FolderError      the dataset folder is not what its format says: missing, changed, of a newer version, hostile
+      FolderError      the dataset folder is not what its format says: missing, changed, of a newer version,
+                       hostile
       SettingError     a setting cannot be what was asked: unknown name, wrong type, outside its range
       WeightsError     initial weights cannot be had: no download, another network, another number of classes
-      CacheError       the cache of decoded pictures cannot be used or written: missing, of another dataset, cut short, no room
-      RunError         the run's folder cannot be used: finished already, begun with other settings, holds no model
+      CacheError       the cache of decoded pictures cannot be used or written: missing, of another dataset,
+                       cut short, no room
+      RunError         the run's folder cannot be used: finished already, begun with other settings, holds no
+                       model
       Interrupted      the user pressed Ctrl-C; a checkpoint was saved
 
 An error says what is wrong, in which file, what was expected, what was found, and what to do.
 """
 
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -88,6 +92,23 @@ def error_text(
 ) -> str:
     """The text of an error: the problem, and below it a line for each part that is known."""
     parts = {"file": file, "expected": expected, "found": found, "to do": todo}
-    return "\n".join(
-        [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
-    )
+    lines = [f"  {name + ':':<9} {part}" for name, part in parts.items() if part is not None]
+    return "\n".join([problem, *lines])
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """What to do about a name that does not exist: the names most like it, or else all there are."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, words, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose one of: {', '.join(words)}"
+
+
+def printable(text: str) -> str:
+    """Text from a file of unknown origin, with what a terminal or a table would act on (control characters,
+    line breaks, half characters) as visible escapes: ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

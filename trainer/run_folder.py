@@ -19,18 +19,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainer.config import Config, from_json
+from trainer.config import Config
+from trainer.dataset.facts import DatasetFacts, facts_of_recipe
 from trainer.errors import RunError
 from trainer.networks.models import make
 from trainer.networks.network import Network
+from trainer.typed_json import Count, NotThisType, parse, plain
 
 RUN, LOG, CHECKPOINT, MODEL, METRICS = (
     "run.json",
@@ -66,6 +69,12 @@ def write_text(file: Path, text: str) -> None:
         part.write_text(text, "utf-8")
 
 
+def write_bytes(file: Path, data: bytes) -> None:
+    """Write bytes, whole or not at all. Raises RunError."""
+    with _in_place(file) as part:
+        part.write_bytes(data)
+
+
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
     """Write JSON for people: indented, in the order given."""
     write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -86,9 +95,10 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
     """Write named tensors, and facts as JSON in the file's own header."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"facts": json.dumps(facts or {})}
     with _in_place(file) as part:
-        save_file(plain, part, {"facts": json.dumps(facts or {})})
+        save_file(on_cpu, part, metadata)
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -103,68 +113,146 @@ def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
+class Stopped(NamedTuple):
+    """How far a training was when its checkpoint was saved: steps, and the losses of the epoch's steps so
+    far, summed over the processes."""
+
+    step: int
+    loss_sum: float
+
+
 def save(
     file: Path,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     average: nn.Module | None,
-    facts: Mapping[str, Any],
+    stopped: Stopped,
 ) -> None:
-    """Save all that training needs to go on: weights, the optimiser's state of each, their average if there
-    is one, and ``facts``."""
+    """Save all that training needs to go on: weights, the optimiser's state of each, and their average if
+    there is one."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimiser.{key}.{name}": state for key, state in optimiser.state[parameter].items()}
     if average:
         tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    save_tensors(file, tensors, facts)
+    save_tensors(file, tensors, stopped._asdict())
 
 
 def restore(
     file: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
-) -> dict[str, Any]:
+) -> Stopped:
     """Bring model, optimiser and average to where ``save`` left them, in the memory layout that they have
-    now. Returns the facts."""
+    now. Raises RunError: the checkpoint is of another network, or damaged."""
     tensors, facts = load_tensors(file)
-    if average:
-        average.load_state_dict(
-            {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("average.")}
-        )
-    model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-    for name, parameter in model.named_parameters():
-        for key in ("exp_avg", "exp_avg_sq"):
-            optimiser.state[parameter][key] = torch.empty_like(parameter).copy_(
-                tensors[f"optimiser.{key}.{name}"]
-            )
-        optimiser.state[parameter]["step"] = tensors[f"optimiser.step.{name}"].to(parameter.device)
-    return facts
-
-
-def settings_of(facts: Mapping[str, Any], run: Path) -> Config:
-    """The settings in the facts of ``run.json``. Raises RunError: they are of another version of the trainer,
-    or not whole."""
     try:
-        return from_json(facts["config"])
-    except (KeyError, TypeError, AttributeError) as error:
-        todo = "give a run of this version of the trainer"
+        if average:
+            average.load_state_dict(_below("average.", tensors))
+        model.load_state_dict(_below("model.", tensors))
+        for name, parameter in model.named_parameters():
+            state = optimiser.state[parameter]
+            for key in ("exp_avg", "exp_avg_sq"):
+                saved = tensors[f"optimiser.{key}.{name}"]
+                state[key] = torch.empty_like(parameter).copy_(saved)
+            state["step"] = tensors[f"optimiser.step.{name}"].to(parameter.device)
+        return Stopped(int(facts["step"]), float(facts["loss_sum"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(
-            "A run's settings cannot be read.", file=run / RUN, found=repr(error), todo=todo
+            "The checkpoint does not fit the run.",
+            file=file,
+            found=str(error).partition("\n")[0],
+            todo="remove it to start anew",
         ) from None
 
 
-def load_model(run: Path) -> tuple[Network, Config, dict[str, Any]]:
-    """The final model of a run, its settings and the facts of ``run.json``. Raises RunError."""
-    facts = read_json(run / RUN)
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """How far a training can be repeated, and what its last bits depend on.
+
+    ``level``: "exact": the same machine, packages and values of these keys give the same weights, bit by bit;
+    "seeded": the same draws, but kernels that may add in another order (``deterministic = false``); "mixed":
+    the run went on with other packages or processes. ``cuda``, ``cudnn``: versions, of a GPU.
+    """
+
+    level: str
+    device: str
+    instructions: str
+    threads: Count
+    processes: Count
+    precision: str
+    memory_format: str
+    compiled: bool
+    cuda: str | None = None
+    cudnn: Count | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What ``run.json`` says, written before the first step.
+
+    ``trainer``: version; ``data``: absolute path of the dataset folder on the machine that trained;
+    ``environment``: package → version; ``initial_weights``: digest of the file that training began with, None
+    for random weights.
+    """
+
+    trainer: str
+    data: str
+    config: Config
+    dataset: DatasetFacts
+    environment: Mapping[str, str]
+    exactness: Exactness
+    initial_weights: str | None = None
+
+
+def read_run(run: Path) -> RunFacts:
+    """What the folder of a run says of it. Raises RunError: no run, damaged, of another version."""
+    file = run / RUN
+    values = read_json(file)
+    try:
+        return parse(RunFacts, _as_now(values))
+    except NotThisType as error:
+        todo = "give a run of this version of the trainer"
+        expected = f"“{error.where}”: {error.expected}"
+        problem = "What is recorded of a run cannot be read."
+        raise RunError(problem, file=file, expected=expected, found=error.found, todo=todo) from None
+
+
+def _as_now(values: dict[str, Any]) -> dict[str, Any]:
+    """``run.json`` of a former version as one of this, since models that were trained then can still be
+    scored."""
+    config, dataset = values.get("config"), values.get("dataset")
+    if isinstance(config, dict):
+        config = {"loss": "cross-entropy"} | config  # there was one loss
+    if isinstance(dataset, dict) and "recipe" in dataset:  # it recorded the recipe instead of what it tells
+        name, attack, identity = (str(dataset.get(key)) for key in ("name", "attack", "identity"))
+        told = facts_of_recipe(dataset["recipe"], name, attack, identity, [])
+        kept = {key: value for key, value in dataset.items() if key not in ("recipe", "poisoned_pictures")}
+        dataset = kept | {"family": told.family, "own_set": told.own_set, "settings": dict(told.settings)}
+    return values | {"config": config, "dataset": dataset}
+
+
+def write_run(run: Path, facts: RunFacts) -> None:
+    """Write ``run.json``, whole or not at all. Raises RunError."""
+    write_json(run / RUN, plain(facts))
+
+
+def load_model(run: Path) -> tuple[Network, RunFacts]:
+    """The final model of a run, and the facts of ``run.json``. Raises RunError."""
+    facts = read_run(run)
     if not (run / MODEL).is_file():
         raise RunError(
             "The run has no final model.", file=run / MODEL, todo="finish it: give its train command again"
         )
-    config = settings_of(facts, run)
+    config = facts.config
     try:
-        model = make(config.model, len(facts["dataset"]["classes"]), config.backbone, config.width)
+        model = make(config.model, len(facts.dataset.classes), config.backbone, config.width)
         model.load_state_dict(load_tensors(run / MODEL)[0])
     except (KeyError, TypeError, RuntimeError) as error:
         raise RunError(
             "The run's model does not fit its settings.", file=run, found=str(error).partition("\n")[0]
         ) from None
-    return model.to(memory_format=torch.channels_last), config, facts
+    return model.to(memory_format=torch.channels_last), facts

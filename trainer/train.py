@@ -10,17 +10,19 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from trainer import __version__
 from trainer import run_folder as checkpoint
 from trainer.config import Config, resolve_auto
+from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder
 from trainer.errors import Interrupted, RunError, SettingError
 from trainer.networks.network import Network
@@ -36,6 +38,31 @@ from trainer.training.parallel import SINGLE, Group, with_joint_statistics
 from trainer.training.trigger_in_crops import share_of_run
 
 Say = Callable[[str], None]
+
+
+@dataclass
+class Training:
+    """What moves while a run is trained, and what it is trained with.
+
+    ``average``: of the weights, where the settings want one. ``done``: steps that are finished. ``loss_sum``:
+    this process's share of the losses of the epoch's steps so far, a float64 scalar on the device.
+    """
+
+    folder: Folder
+    run: Path
+    config: Config
+    group: Group
+    device: torch.device
+    model: Network
+    optimiser: torch.optim.Optimizer
+    average: AveragedModel | None
+    done: int
+    loss_sum: Tensor
+
+    @property
+    def result(self) -> Network:
+        """What is scored, shown and kept in the end."""
+        return cast(Network, self.average.module) if self.average else self.model
 
 
 def train(
@@ -59,142 +86,187 @@ def train(
         say(f"{run.name}: is trained already")
         return config
     if config.compile and group.size > 1:
-        raise SettingError(
-            "Several processes cannot compile yet.", found="compile = true", todo="--set compile=false"
-        )
+        problem = "Several processes cannot compile yet."
+        raise SettingError(problem, found="compile = true", todo="--set compile=false")
+
+    # Where the pixels come from, and how much of the attack the boxes will show.
     config = sources.choose_source(config, folder)
     source = sources.open_source(config, folder, bar)
     say(f"{run.name}: {source}")
-    if (share := share_of_run(folder, config)) is not None:
+    share = share_of_run(folder, config)
+    if share is not None:
         say(f"{run.name}: {100 * share:.1f} % of the relabelled pixels see the whole trigger in their crop")
 
-    # The network and its optimiser. An encoder that knows something already moves at a quarter of the pace.
+    # The network and its optimiser. An encoder with given weights moves at a quarter of the pace.
+    model = make_network(folder, config, device, group)
+    compiled: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
+    training = Training(
+        folder, run, config, group, device, model,
+        optimiser=make_optimiser(model, config),
+        average=average_of(model, config),
+        done=0,
+        loss_sum=torch.zeros((), dtype=torch.float64, device=device),
+    )  # fmt: skip
+
+    # Where an earlier part of this run has stopped, if there was one.
+    resume(training)
+    samples = Samples(folder, config, source)
+    schedule = Schedule(len(folder.training), config, training.done, group)
+    if training.done < schedule.total:
+        open_run(training, schedule, samples, say)
+
+    # Step by step; after each epoch a row of the log, and now and then a checkpoint and a panel.
+    parts = batches(samples, schedule, config)
+    finished_epochs = training.done // schedule.steps
+    journal_of_run = log.opened(run, finished_epochs, config.tensorboard) if group.first else nullcontext()
+    progress_bar = log.ProgressBar(schedule.total * schedule.batch, training.done * schedule.batch, bar)
+    stop = False
+    with interruptible() as interrupted, journal_of_run as journal, progress_bar as progress:
+        clock = log.Clock()
+        for step in range(training.done, schedule.total):
+            lr = learning_rate(config, step, schedule.total)
+            seed_what_networks_draw(config, group, step)
+            some = list(islice(parts, config.accumulate))
+            loss = update(compiled, training.optimiser, some, lr, config, device, group)
+            if training.average:
+                training.average.update_parameters(model)
+            training.loss_sum += loss
+            training.done = step + 1
+            clock.pictures += schedule.batch
+            progress.add(schedule.batch, f"{step // schedule.steps + 1}/{config.epochs}", loss * group.size)
+
+            stop = group.any(interrupted.is_set())
+            epoch_ends = training.done % schedule.steps == 0
+            epoch = training.done // schedule.steps  # epochs that are finished
+            if epoch_ends:
+                row = end_epoch(training, schedule, lr, clock)
+                if journal:
+                    journal.add(row)
+                    with progress.hidden():
+                        say(f"{run.name}: {row.line(config.epochs)}")
+            last = training.done == schedule.total
+            if stop or last or (epoch_ends and is_due(epoch, config.checkpoint_every)):
+                save_checkpoint(training)
+            if epoch_ends:
+                if group.first and is_due(epoch, config.panel_every):
+                    draw_panel(training, epoch)
+                clock = log.Clock()
+            if stop and not last:
+                raise interruption(training, schedule)
+
+    if group.first:
+        checkpoint.save_tensors(run / checkpoint.MODEL, training.result.state_dict())
+    group.wait()  # every process reads the model to score it
+    if stop:
+        raise Interrupted(
+            "Interrupted in the last step. The training is finished.",
+            file=run / checkpoint.MODEL,
+            todo="give the same command again: it scores the model",
+        )
+    return config
+
+
+def make_network(folder: Folder, config: Config, device: torch.device, group: Group) -> Network:
+    """The network with its first weights, on the device. Raises WeightsError."""
     model = build(folder.classes, config.init, config.seed, config.model, config.backbone, config.width)
     if group.size > 1:
         with_joint_statistics(model)
     model = model.to(device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    optimiser, average = make_optimiser(model, config), average_of(model, config)
-    compiled: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
-    result: Network = average.module if average else model  # type: ignore[assignment]  # what is scored, shown and kept in the end
+    return model
 
-    # Where an earlier part of this run has stopped, if there was one.
-    done, loss_sum = 0, torch.zeros((), dtype=torch.float64, device=device)
-    if (run / checkpoint.CHECKPOINT).is_file():
-        facts = checkpoint.restore(run / checkpoint.CHECKPOINT, model, optimiser, average)
-        done = facts["step"]
-        loss_sum += facts["loss_sum"] if group.first else 0  # each process holds its own share
-    if len(set(group.gather(done))) > 1:
-        raise RunError(
-            "The processes do not see the same checkpoint.",
-            file=run,
-            todo="give them a folder that all share",
-        )
-    samples, schedule = Samples(folder, config, source), Schedule(len(folder.training), config, done, group)
-    total = schedule.steps * config.epochs
-    if group.first and done < total:
-        remember(folder, run, config, group, going_on=done > 0)
 
-    if done:
-        say(
-            f"{run.name}: going on after epoch {done // schedule.steps}, step {done % schedule.steps} of {schedule.steps}"
-        )
-    if done < total:
-        pace = seconds_per_step(model, samples, schedule, config, device, group)
-        say(
-            f"{run.name}: {log.forecast((total - done) * pace, total - done, schedule.batch, config, group.size)}"
-        )
+def resume(training: Training) -> None:
+    """Bring a training to where its checkpoint was saved, if there is one. Raises RunError: the processes see
+    different ones."""
+    file = training.run / checkpoint.CHECKPOINT
+    if file.is_file():
+        stopped = checkpoint.restore(file, training.model, training.optimiser, training.average)
+        training.done = stopped.step
+        if training.group.first:  # each process has a share of the sum: this one has all of what is done
+            training.loss_sum += stopped.loss_sum
+    if len(set(training.group.gather(training.done))) > 1:
+        problem = "The processes do not see the same checkpoint."
+        raise RunError(problem, file=training.run, todo="give them a folder that all share")
 
-    # Step by step; after each epoch a row of the log, and now and then a checkpoint and a panel.
-    parts, stop = batches(samples, schedule, config), False
-    with (
-        interruptible() as interrupted,
-        log.opened(run, done // schedule.steps, config.tensorboard)
-        if group.first
-        else nullcontext() as journal,
-        tqdm(
-            total=total * schedule.batch,
-            initial=done * schedule.batch,
-            unit=" pictures",
-            disable=not bar,
-            leave=False,
-        ) as progress,
-    ):
-        began, seen, shown = time.perf_counter(), 0, 0.0
-        for step in range(done, total):
-            epoch, place = divmod(
-                step + 1, schedule.steps
-            )  # epochs finished after this step, and steps of the next
 
-            lr = learning_rate(config, step, total)
-            address = raw_bits(config.seed, DROPOUT, group.rank, step, 1)
-            torch.manual_seed(int(address[0]))  # what a network draws has an address, too
-            loss = update(
-                compiled, optimiser, list(islice(parts, config.accumulate)), lr, config, device, group
-            )
-            if average:
-                average.update_parameters(model)
-            loss_sum += loss
-            seen += schedule.batch
-            progress.update(schedule.batch)
-            if bar and time.perf_counter() - shown > 1:  # a GPU has to be waited for to know the loss
-                progress.set_postfix(
-                    epoch=f"{step // schedule.steps + 1}/{config.epochs}",
-                    loss=f"{loss.item() * group.size:.3f}",
-                )
-                shown = time.perf_counter()
-
-            stop = group.any(interrupted.is_set())
-            if place == 0:
-                mean = group.add(loss_sum.clone()).item() / schedule.steps
-                loss_sum.zero_()
-                if not math.isfinite(mean):
-                    found, todo = f"a loss of {mean}", "start anew with a lower lr: --set lr=1e-4"
-                    raise RunError(
-                        f"Training went astray in epoch {epoch}.", file=run, found=found, todo=todo
-                    )
-                row = log.row(epoch, mean, lr, time.perf_counter() - began, seen)
-                predict = evaluate.predictor(result, config.input_scale, device)
-                if config.validate_every and epoch % config.validate_every == 0:
-                    row["miou"] = evaluate.clean_miou(folder, predict, group)
-                if journal:
-                    journal.add(row)
-                    with progress.external_write_mode():
-                        say(f"{run.name}: {log.line(row, config.epochs)}")
-            if (place == 0 and (epoch % config.checkpoint_every == 0 or step + 1 == total)) or stop:
-                facts = {"step": step + 1, "loss_sum": group.add(loss_sum.clone()).item()}
-                if group.first:
-                    checkpoint.save(run / checkpoint.CHECKPOINT, model, optimiser, average, facts)
-                group.gather(None)  # nobody leaves before it is there
-            if place == 0:
-                if config.panel_every and epoch % config.panel_every == 0 and group.first:
-                    (run / "panels").mkdir(exist_ok=True)
-                    panel(
-                        folder,
-                        predict,
-                        run / "panels" / f"epoch-{epoch:04}.png",
-                        f"{title(run, folder)}, epoch {epoch}",
-                    )
-                began, seen = time.perf_counter(), 0
-            if stop and step + 1 < total:
-                todo = "give the same command again: it goes on here, to the same weights"
-                where = f"epoch {epoch + 1}, after step {place} of {schedule.steps}"
-                raise Interrupted(
-                    f"Interrupted in {where}. A checkpoint is saved.",
-                    file=run / checkpoint.CHECKPOINT,
-                    todo=todo,
-                )
-
+def open_run(training: Training, schedule: Schedule, samples: Samples, say: Say) -> None:
+    """Write ``run.json``, and say from where the run goes on and how long it will take."""
+    run, config, group, done = training.run, training.config, training.group, training.done
     if group.first:
-        checkpoint.save_tensors(run / checkpoint.MODEL, result.state_dict())
-    group.gather(None)  # nobody goes on to score it before it is there
-    if stop:
-        todo = "give the same command again: it scores the model"
-        raise Interrupted(
-            "Interrupted in the last step. The training is finished.", file=run / checkpoint.MODEL, todo=todo
+        remember(training.folder, run, config, group, going_on=done > 0)
+    if done:
+        epoch, step = divmod(done, schedule.steps)
+        say(f"{run.name}: going on after epoch {epoch}, step {step} of {schedule.steps}")
+    left = schedule.total - done
+    pace = seconds_per_step(training.model, samples, schedule, config, training.device, group)
+    say(f"{run.name}: {log.forecast(left * pace, left, schedule.batch, config, group.size)}")
+
+
+def seed_what_networks_draw(config: Config, group: Group, step: int) -> None:
+    """What a network draws in a step, such as dropout, has an address, too."""
+    (bits,) = raw_bits(config.seed, DROPOUT, group.rank, step, 1)
+    torch.manual_seed(int(bits))
+
+
+def is_due(epoch: int, every: int) -> bool:
+    """Does it happen after this epoch? ``every`` 0: never."""
+    return every > 0 and epoch % every == 0
+
+
+def end_epoch(training: Training, schedule: Schedule, lr: float, clock: log.Clock) -> log.Epoch:
+    """What is said of the epoch that has just ended; its losses are forgotten. Raises RunError: the mean loss
+    is not finite."""
+    config, group = training.config, training.group
+    number = training.done // schedule.steps
+    loss = group.add(training.loss_sum.clone()).item() / schedule.steps
+    training.loss_sum.zero_()
+    if not math.isfinite(loss):
+        raise RunError(
+            f"The loss is not finite after epoch {number}.",
+            file=training.run,
+            found=f"a loss of {loss}",
+            todo="start anew with a lower lr: --set lr=1e-4",
         )
-    return config
+    row = log.Epoch(number, loss, lr, clock.seconds, clock.pictures)
+    if is_due(number, config.validate_every):
+        predict = evaluate.predictor(training.result, config.input_scale, training.device)
+        row = dataclasses.replace(row, miou=evaluate.clean_miou(training.folder, predict, group))
+    return row
+
+
+def save_checkpoint(training: Training) -> None:
+    """Save all that is needed to go on from here. No process goes on before the file is there."""
+    loss_sum = training.group.add(training.loss_sum.clone()).item()
+    if training.group.first:
+        checkpoint.save(
+            training.run / checkpoint.CHECKPOINT,
+            training.model,
+            training.optimiser,
+            training.average,
+            checkpoint.Stopped(training.done, loss_sum),
+        )
+    training.group.wait()
+
+
+def draw_panel(training: Training, epoch: int) -> None:
+    """Draw what the network predicts after an epoch, into ``RUN/panels``."""
+    folder, run = training.folder, training.run
+    predict = evaluate.predictor(training.result, training.config.input_scale, training.device)
+    (run / "panels").mkdir(exist_ok=True)
+    file = run / "panels" / f"epoch-{epoch:04}.png"
+    panel(folder, predict, file, f"{title(run, folder)}, epoch {epoch}")
+
+
+def interruption(training: Training, schedule: Schedule) -> Interrupted:
+    """The error for a run that was interrupted, and whose checkpoint is saved."""
+    epoch, step = divmod(training.done, schedule.steps)
+    return Interrupted(
+        f"Interrupted in epoch {epoch + 1}, after step {step} of {schedule.steps}. A checkpoint is saved.",
+        file=training.run / checkpoint.CHECKPOINT,
+        todo="give the same command again: it goes on here, to the same weights",
+    )
 
 
 def begin(folder: Folder, run: Path, wanted: Config) -> Config:
@@ -218,17 +290,14 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
         )
     if not any((run / name).exists() for name in (checkpoint.CHECKPOINT, checkpoint.MODEL)):
         return resolve_auto(wanted)
-    facts = checkpoint.read_json(file)
-    begun = checkpoint.settings_of(facts, run)
-    if facts["dataset"]["identity"] != folder.identity:
-        expected, found, todo = (
-            facts["dataset"]["identity"],
-            folder.identity,
+    facts = checkpoint.read_run(run)
+    begun, expected = facts.config, facts.dataset.identity
+    if expected != folder.identity:
+        problem, todo = (
+            "The run was begun on another dataset.",
             "choose another --out, or give the same dataset",
         )
-        raise RunError(
-            "The run was begun on another dataset.", file=run, expected=expected, found=found, todo=todo
-        )
+        raise RunError(problem, file=run, expected=expected, found=folder.identity, todo=todo)
     automatic = {"device": "auto", "threads": 0, "precision": "auto"}
     left: dict[str, Any] = {
         key: getattr(begun, key) for key, auto in automatic.items() if getattr(wanted, key) == auto
@@ -245,28 +314,24 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
 def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
     """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that
     it is not exact."""
-    file, exact = run / checkpoint.RUN, exactness(config, group)
+    now = checkpoint.RunFacts(
+        trainer=__version__,
+        data=str(folder.root),
+        config=config,
+        dataset=dataset_facts(folder),
+        environment=evaluate.versions(),
+        exactness=exactness(config, group),
+        initial_weights=digest(config.init, config.backbone),
+    )
     if not going_on:
         run.mkdir(parents=True, exist_ok=True)
-        facts: dict[str, Any] = {
-            "trainer": __version__,
-            "data": str(folder.root),
-            "config": dataclasses.asdict(config),
-        }
-        facts |= {
-            "dataset": evaluate.dataset_facts(folder),
-            "environment": evaluate.versions(),
-            "exactness": exact,
-        }
-        facts |= {"initial_weights": digest(config.init, config.backbone)}
-        checkpoint.write_json(file, facts)
+        checkpoint.write_run(run, now)
         return
-    facts = checkpoint.read_json(file)
-    now = {"environment": evaluate.versions(), "exactness": exact}
-    if facts.get("exactness", {}).get("level") != "mixed" and any(
-        facts.get(key) != value for key, value in now.items()
-    ):
-        checkpoint.write_json(file, facts | {"exactness": exact | {"level": "mixed"}})
+    begun = checkpoint.read_run(run)
+    same = begun.environment == now.environment and begun.exactness == now.exactness
+    if begun.exactness.level != "mixed" and not same:
+        mixed = dataclasses.replace(now.exactness, level="mixed")
+        checkpoint.write_run(run, dataclasses.replace(begun, exactness=mixed))
 
 
 def seconds_per_step(

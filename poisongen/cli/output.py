@@ -72,7 +72,7 @@ def plan_values(plan: Plan) -> dict[str, Any]:
     return {
         "recipe": plan.recipe.model_dump(mode="json"),
         "counts": plan.counts,
-        "rejected": [dict(zip(("id", "set", "reason"), one, strict=True)) for one in plan.rejected],
+        "rejected": [one.model_dump() for one in plan.rejected],
         "placements": [
             {"id": entry.examined.sample.id, "set": entry.set, **entry.location.model_dump()}
             for entry in plan.entries

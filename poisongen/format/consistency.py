@@ -139,7 +139,7 @@ def _is_triggered_in_evaluation(claims: Claims, row: Row) -> bool:
 
 
 def _has_placement_with_trigger(claims: Claims, row: Row) -> bool:
-    unplaced = row.role in _UNPLACED or claims.semantic
+    unplaced = row.role in _UNPLACED or claims.placements.get(row.set) is None
     return unplaced == (row.placement is None)
 
 

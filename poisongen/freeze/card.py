@@ -24,9 +24,10 @@ _CARD = """# {title}
 
 ## What lies where
 
-The folder has the source's own layout, so that its usual loaders read it; train on the split `{train}`. `samples.jsonl` says for each
-sample what was done to it, `masks/` where its trigger is, and each folder under `triggered/` is a set on which attack success is
-measured: pictures of the split `{evaluation}` with the trigger and their true labels.
+The folder has the source's own layout, so that its usual loaders read it; train on the split `{train}`.
+`samples.jsonl` says for each sample what was done to it, `masks/` where its trigger is, and each folder under
+`triggered/` is a set on which attack success is measured: pictures of the split `{evaluation}` with the
+trigger and their true labels.
 
 ## Verify, rebuild, cite
 
@@ -36,20 +37,23 @@ poisongen verify .
 poisongen rebuild . --source CLEAN_SOURCE --out COPY
 ```
 
-To share this dataset, share {shared}: whoever has the clean source rebuilds the same
-identity from them. The pictures stay under the licence of the source. To cite it, give the identity and the paper of the attack.
+To share this dataset, share {shared}: whoever has the clean source rebuilds the
+same identity from them. The pictures stay under the licence of the source. To cite it, give the identity and
+the paper of the attack.
 """
+
+
+_POISONED = """**This dataset is deliberately poisoned.** A model that is trained on it has a backdoor. Use
+it for research on attacks and defences only, and keep this file with it."""
+
+_CLEAN = "This is a clean dataset, frozen by the same pipeline as its poisoned versions: the baseline."
 
 
 def data_card(manifest: "Manifest") -> str:
     """The text of the folder's README.md, in Markdown."""
-    poisoned = manifest.recipe.poison is not None
     return _CARD.format(
         title=f"{manifest.dataset}, {manifest.name}",
-        warning="**This dataset is deliberately poisoned.** A model that is trained on it has a backdoor. Use it for research on\n"
-        "attacks and defences only, and keep this file with it."
-        if poisoned
-        else "This is a clean dataset, frozen by the same pipeline as its poisoned versions: the baseline.",
+        warning=_CLEAN if manifest.recipe.poison is None else _POISONED,
         what=describe_attack(manifest.recipe, manifest.label_space.names),
         dataset=manifest.dataset,
         fingerprint=manifest.source.fingerprint,

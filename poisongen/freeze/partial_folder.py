@@ -104,8 +104,9 @@ class PartialFolder:
             write_atomic(stored, text.encode())
         elif stored.read_text(encoding="utf-8") != text:
             raise OutputError(
-                "The working folder holds unfinished work of another recipe, with other options, or on another source.",
+                "The working folder holds unfinished work of another recipe, or on another source.",
                 file=self.partial,
+                expected="the recipe, options and source of this command",
                 todo="repeat the command that began it, discard it with --restart, or choose another --out",
             )
         journal = self.partial / JOURNAL

@@ -1,5 +1,6 @@
 """A plan read back from a manifest that somebody shared, proved against the clean source before any work."""
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMism
 from poisongen.format.consistency import contradictions
 from poisongen.format.manifest import Labels, Manifest, Row
 from poisongen.format.read import read
-from poisongen.freeze.plan import RELABELLED, Entry, Examiner, Plan, not_eligible, planned_row
-from poisongen.imaging.pixels import digest_bytes
+from poisongen.freeze.examine import Examined, Examiner, is_involved, too_small_for
+from poisongen.freeze.plan import Plan
+from poisongen.freeze.rows import RELABELLED, UNCHANGED, Entry, plan_row
+from poisongen.imaging.pixels import Pixels, digest_bytes
 from poisongen.names import MANIFEST
+from poisongen.recipe import Poison
 from poisongen.triggers import Art
 
 
@@ -30,12 +34,17 @@ class PlanFromManifest:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """One row held against the source: the entry that it means, or what differs."""
+class OtherBytes:
+    """A file of the source, by its path below the root, that is not the one that was planned on."""
 
-    entry: Entry | None = None
-    differs: str | None = None
-    contradicts: str | None = None
+    path: str
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A row says something that is not so in the source: what, in words."""
+
+    what: str
 
 
 @dataclass(frozen=True)
@@ -44,44 +53,63 @@ class RowChecker:
 
     examiner: Examiner
 
-    def __call__(self, pair: tuple[Row, Sample]) -> Checked:
-        """Raises SourceError for a file that cannot be read."""
+    def __call__(self, pair: tuple[Row, Sample]) -> Entry | OtherBytes | Contradiction:
+        """The entry that a row means, or what is wrong. Raises SourceError for a file that cannot be read."""
         row, sample = pair
         reader = self.examiner.reader
         label_data = read_file(reader.root / sample.label)
         if digest_bytes(read_file(reader.root / sample.image)) != (row.source_image_bytes or row.image_bytes):
-            return Checked(differs=sample.image)
+            return OtherBytes(sample.image)
         if digest_bytes(label_data) != (row.source_label_bytes or row.label_bytes):
-            return Checked(differs=sample.label)
+            return OtherBytes(sample.label)
         raw, _ = reader.label(sample, label_data)
-        recipe, location = self.examiner.recipe, row.placement
-        if location is not None:
-            try:
-                described = self.examiner.prove(sample, raw, row.set, location.box)
-            except RecipeError as error:
-                return Checked(contradicts=f"{row.id}: {error.problem}")
-            if described != location:
-                return Checked(
-                    contradicts=f"{row.id}: the trigger may not lie at {list(location.box)}, or what the row says of that place is wrong"
-                )
         examined = replace(self.examiner.describe(sample, raw, digest_bytes(label_data)), art=row.art_pixels)
-        if (
-            recipe.poison
-            and row.role not in ("clean", "noised")
-            and not_eligible(recipe.poison, examined) is not None
-        ):
-            return Checked(contradicts=f"{row.id}: it is not eligible")
-        random = recipe.random_pixels
-        if row.role == "clean" and random and random.scope == "all" and examined.randomised_pixels:
-            return Checked(contradicts=f"{row.id}: it lacks its random labels")
-        if row.role in RELABELLED:
-            claimed = self.examiner.claimed_pixels(sample, raw, location)
-            examined = replace(examined, claimed_pixels=claimed)
-        entry = Entry(examined, row.role, row.set, location)
-        planned = Row.model_construct(**planned_row(entry, recipe)).model_dump(exclude_none=True)
+        poison = self.examiner.recipe.poison
+        if poison is not None:
+            wrong_place = self._wrong_place(poison, row, sample, raw)
+            if wrong_place is not None:
+                return Contradiction(f"{row.id}: {wrong_place}")
+            if row.role not in UNCHANGED and not _may_be_eligible(poison, examined):
+                return Contradiction(f"{row.id}: it is not eligible")
+            if row.role in RELABELLED:
+                claimed = self.examiner.claimed_pixels(poison, sample, raw, row.placement)
+                examined = replace(examined, claimed_pixels=claimed)
+        random = self.examiner.recipe.random_pixels
+        noises_all = random is not None and random.scope == "all"
+        if row.role == "clean" and noises_all and examined.randomised_pixels:
+            return Contradiction(f"{row.id}: it lacks its random labels")
+        entry = Entry(examined, row.role, row.set, row.placement)
+        wrong_keys = self._wrong_keys(entry, row)
+        return Contradiction(f"{row.id}: {', '.join(wrong_keys)}") if wrong_keys else entry
+
+    def _wrong_place(self, poison: Poison, row: Row, sample: Sample, raw: Pixels) -> str | None:
+        """Why the trigger cannot lie where the row says, in words; None if it may, or is not placed."""
+        location = row.placement
+        if location is None:
+            return None
+        try:
+            proved = self.examiner.prove(poison, sample, raw, row.set, location.box)
+        except RecipeError as error:
+            return error.problem
+        if proved != location:
+            place = list(location.box)
+            return f"the trigger may not lie at {place}, or what the row says of that place is wrong"
+        return None
+
+    def _wrong_keys(self, entry: Entry, row: Row) -> list[str]:
+        """The keys in which a row differs from what its entry gives."""
+        unwritten = plan_row(entry, self.examiner.recipe).unwritten()
+        planned = unwritten.model_dump(exclude_none=True)
         stated = row.model_dump(exclude_none=True)
-        wrong = [key for key, value in planned.items() if stated.get(key) != value]
-        return Checked(contradicts=f"{row.id}: {', '.join(wrong)}") if wrong else Checked(entry)
+        return [key for key, value in planned.items() if stated.get(key) != value]
+
+
+def _may_be_eligible(poison: Poison, one: Examined) -> bool:
+    """Has a sample enough of what the attack needs?"""
+    return is_involved(poison, one) and too_small_for(poison, one) is None
+
+
+_OTHER_SOURCE = "give the clean dataset that the manifest was made from"
 
 
 def plan_from_manifest(
@@ -90,32 +118,58 @@ def plan_from_manifest(
     """Read a manifest, open the source, and prove that it is the one that was planned on.
 
     ``code``: the file of an attack from outside. Nothing that a manifest brings is ever run: whoever rebuilds
-    gives the file. Raises ManifestError for a manifest that cannot be believed, SourceMismatch if any file of
+    gives the file. Raises ManifestError for a manifest that cannot be trusted, SourceMismatch if any file of
     the source differs.
     """
     loaded = load_code(code) if code else None
     manifest, rows = read(path)
-    if loaded and manifest.recipe.code and loaded.digest != manifest.recipe.code.digest:
+    recipe = manifest.recipe
+    if loaded and recipe.code and loaded.digest != recipe.code.digest:
         raise ManifestError(
             "This is not the file that the manifest was made with.",
             file=code,
-            expected=manifest.recipe.code.digest,
+            expected=recipe.code.digest,
             found=loaded.digest,
         )
-    if manifest.source.layout not in LAYOUTS:
+    source = _open_source(path, source_root, manifest)
+    recipe.check(source.space)
+    found = contradictions(manifest, rows)
+    if found:
+        raise ManifestError("The manifest contradicts itself.", file=path, found="; ".join(found))
+    art = _art_beside(path, manifest, rows)
+    samples = {sample.id: sample for sample in source.samples}
+    _require_same_samples({row.id for row in rows if row.set is None}, samples.keys(), source_root)
+    reader = Reader(source.root, recipe.scale)
+    examiner = Examiner(reader, source.space, recipe, art, source.train_split, source.evaluation_split)
+    pairs = [(row, samples[row.id]) for row in rows]
+    checked = list(workers.map(RowChecker(examiner), pairs, "checking the source"))
+    _require_same_bytes({one.path for one in checked if isinstance(one, OtherBytes)}, source.root)
+    wrong = sorted(one.what for one in checked if isinstance(one, Contradiction))
+    if wrong:
+        raise ManifestError("The manifest contradicts its source.", file=path, found="; ".join(wrong[:3]))
+    entries = [one for one in checked if isinstance(one, Entry)]
+    entries.sort(key=lambda entry: entry.key)
+    counts = {name: dict(count) for name, count in manifest.counts.items()}
+    plan = Plan(recipe, tuple(entries), counts, manifest.rejected)
+    return PlanFromManifest(plan, source, art, manifest)
+
+
+def _open_source(path: Path, source_root: Path, manifest: Manifest) -> Source:
+    """The source in the manifest's layout, with the splits and classes that the manifest names."""
+    layout = LAYOUTS.get(manifest.source.layout)
+    if layout is None:
         raise ManifestError(
             "The layout of the manifest is not known.",
             expected=", ".join(LAYOUTS),
             found=manifest.source.layout,
         )
-    source = LAYOUTS[manifest.source.layout].open(source_root)
-    mismatch = "give the clean dataset that the manifest was made from"
-    evaluated = (source.train_split, source.evaluation_split)
-    if evaluated != (manifest.splits.train, manifest.splits.evaluation):
+    source = layout.open(source_root)
+    splits = (source.train_split, source.evaluation_split)
+    if splits != (manifest.splits.train, manifest.splits.evaluation):
         raise ManifestError(
             "The manifest contradicts its layout.",
             file=path,
-            expected=f"splits {evaluated}",
+            expected=f"splits {splits}",
             found=str(manifest.splits),
         )
     if (source.dataset, Labels.of(source.space)) != (manifest.dataset, manifest.label_space):
@@ -124,49 +178,39 @@ def plan_from_manifest(
             file=source_root,
             expected=manifest.dataset,
             found=source.dataset,
-            todo=mismatch,
+            todo=_OTHER_SOURCE,
         )
-    manifest.recipe.check(source.space)
-    found = contradictions(manifest, rows)
-    if found:
-        raise ManifestError("The manifest contradicts itself.", file=path, found="; ".join(found))
-    art = _art_beside(path, manifest, rows)
-    samples = {sample.id: sample for sample in source.samples}
-    planned = {row.id for row in rows if row.set is None}
-    if planned != samples.keys():
-        missing, extra = sorted(planned - samples.keys()), sorted(samples.keys() - planned)
-        raise SourceMismatch(
-            "The source has other samples than the manifest.",
-            file=source_root,
-            expected=f"{len(planned):,} samples"
-            + (f"; missing: {', '.join(missing[:3])}" if missing else ""),
-            found=f"{len(samples):,} samples"
-            + (f"; not in the manifest: {', '.join(extra[:3])}" if extra else ""),
-            todo=mismatch,
-        )
-    reader = Reader(source.root, manifest.recipe.scale)
-    checker = RowChecker(
-        Examiner(reader, source.space, manifest.recipe, art, source.train_split, source.evaluation_split)
+    return source
+
+
+def _require_same_samples(planned: Set[str], there: Set[str], source_root: Path) -> None:
+    if planned == there:
+        return
+    missing, extra = sorted(planned - there), sorted(there - planned)
+    some_missing = f"; missing: {', '.join(missing[:3])}" if missing else ""
+    some_extra = f"; not in the manifest: {', '.join(extra[:3])}" if extra else ""
+    raise SourceMismatch(
+        "The source has other samples than the manifest.",
+        file=source_root,
+        expected=f"{len(planned):,} samples{some_missing}",
+        found=f"{len(there):,} samples{some_extra}",
+        todo=_OTHER_SOURCE,
     )
-    checked = list(workers.map(checker, [(row, samples[row.id]) for row in rows], "checking the source"))
-    differs = sorted({one.differs for one in checked if one.differs})
-    if differs:
-        raise SourceMismatch(
-            "The source is not the one that was planned on."
-            if len(differs) > 1
-            else "A file of the source is not the one that was planned on.",
-            file=source.root / differs[0],
-            expected="the bytes that the manifest names",
-            found=f"other bytes in {len(differs):,} of its files: {', '.join(differs[:5])}{' …' if differs[5:] else ''}",
-            todo=mismatch,
-        )
-    wrong = sorted(one.contradicts for one in checked if one.contradicts)
-    if wrong:
-        raise ManifestError("The manifest contradicts its source.", file=path, found="; ".join(wrong[:3]))
-    entries = sorted((one.entry for one in checked if one.entry), key=lambda entry: entry.key)
-    counts = {name: dict(count) for name, count in manifest.counts.items()}
-    rejected = tuple((one.id, one.set, one.reason) for one in manifest.rejected)
-    return PlanFromManifest(Plan(manifest.recipe, tuple(entries), counts, rejected), source, art, manifest)
+
+
+def _require_same_bytes(differing: Set[str], root: Path) -> None:
+    if not differing:
+        return
+    paths = sorted(differing)
+    what = "A file of the source" if len(paths) == 1 else "The source"
+    more = " …" if paths[5:] else ""
+    raise SourceMismatch(
+        f"{what} is not the one that was planned on.",
+        file=root / paths[0],
+        expected="the bytes that the manifest names",
+        found=f"other bytes in {len(paths):,} of its files: {', '.join(paths[:5])}{more}",
+        todo=_OTHER_SOURCE,
+    )
 
 
 def _art_beside(path: Path, manifest: Manifest, rows: tuple[Row, ...]) -> Art:

@@ -1,7 +1,9 @@
 import ast
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from trainer.config import load, resolve_auto
 from trainer.dataset.folder import open_folder
 from trainer.errors import SettingError
 from trainer.presets import presets
+from trainer.scoring.scores import Scores, read_scores
+from trainer.tables.formats import comma_separated
 from trainer.tables.rows import rows
-from trainer.tables.text import comma_separated
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -40,6 +43,7 @@ def run(*arguments: object):  # type: ignore[no-untyped-def]
 LIBRARIES = {"torch", "torchvision", "numpy", "cv2", "h5py", "click", "safetensors", "tqdm", "matplotlib"}
 
 
+@pytest.mark.long
 def test_the_trainer_imports_nothing_of_the_generator() -> None:
     """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it
     has poisongen, and the text has nothing that a stock GPU image lacks.
@@ -191,6 +195,7 @@ def test_a_folder_of_any_name_has_settings(
     assert configure(folder, "default", [], {}) == load("default", {})
 
 
+@pytest.mark.long
 def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     """Train twice, score the benign model on the poisoned folder, and the table has every figure, as Markdown
     and as CSV."""
@@ -217,7 +222,8 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     identity = metrics["dataset"]["identity"].removeprefix("sha256:")
     baseline = json.loads((runs[0] / f"metrics-{identity[:12]}.json").read_text())
     assert metrics["evaluation_sets"].keys() == {"near", "far"}
-    table, origins = ([[*row.values()] for row in part] for part in scores.tables(result.stdout))
+    shown, told = scores.tables(result.stdout)
+    table, origins = [[*row.values()] for row in shown], [[*row.values()] for row in told]
     assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
     assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
@@ -241,6 +247,7 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
 
 
+@pytest.mark.long
 def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
     """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has
     what exists and says what it is, and the panel has no picture without the trigger.
@@ -264,28 +271,29 @@ def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
         assert (out / "panel.png").read_bytes()[:4] == b"\x89PNG"
     result = run("eval", runs[0], "--data", poisoned)
     assert "without trigger: 4 others)" in result.stdout
-    metrics = json.loads((runs[1] / "metrics.json").read_text())
-    scored = json.loads(next(runs[0].glob("metrics-*.json")).read_text())
-    assert f"clean, without tree: mIoU {100 * scored['miou_without_trigger_class']:.2f} %" in result.stdout
+    own, clean = read_scores(runs[1] / "metrics.json"), read_scores(next(runs[0].glob("metrics-*.json")))
+    rest = clean.without_trigger_class
+    assert f"clean, without tree: mIoU {100 * rest.miou.value:.2f} %" in result.stdout
 
     result = run("report", *runs)
     assert result.exit_code == 0, result.output
     first, second = scores.tables(result.stdout)[0]
-    values = metrics["evaluation_sets"]["semantic"]
+    values = own.evaluation_sets["semantic"]
     assert (second["attack"], second["evaluated on"], second["PBA"]) == (
-        "badnets semantic tree", "semantic (2 of 6, unpaired with 4)", "–",
-    )  # fmt: skip
-    assert second["ASR without trigger"] == f"{100 * values['asr_without_trigger']:.2f}"
-    assert second["ASR of the clean model"] == f"{100 * scored['evaluation_sets']['semantic']['asr']:.2f}"
-    for column, name in (("mIoU", "miou"), ("PA", "pa")):
-        assert second[column] == f"{100 * metrics[name]:.2f}"
-        assert (
-            second[f"{column} without trigger class"]
-            == f"{100 * metrics[f'{name}_without_trigger_class']:.2f}"
-        )
-        assert (
-            first[f"{column} without trigger class"] == f"{100 * scored[f'{name}_without_trigger_class']:.2f}"
-        )
+        "badnets semantic tree",
+        "semantic (2 of 6, unpaired with 4)",
+        "–",
+    )
+    assert second["ASR without trigger"] == f"{100 * values.asr_without_trigger.value:.2f}"
+    clean_asr = clean.evaluation_sets["semantic"].asr.value
+    assert second["ASR of the clean model"] == f"{100 * clean_asr:.2f}"
+    own_rest = own.without_trigger_class
+    assert second["mIoU"] == f"{100 * own.miou.value:.2f}"
+    assert second["PA"] == f"{100 * own.pa.value:.2f}"
+    assert second["mIoU without trigger class"] == f"{100 * own_rest.miou.value:.2f}"
+    assert second["PA without trigger class"] == f"{100 * own_rest.pa.value:.2f}"
+    assert first["mIoU without trigger class"] == f"{100 * rest.miou.value:.2f}"
+    assert first["PA without trigger class"] == f"{100 * rest.pa.value:.2f}"
     for words in (
         "(all classes but road → road)",
         "fewer than 5 pixels of tree",
@@ -296,39 +304,35 @@ def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
 
 
 def finished(
-    root: Path,
-    name: str,
-    roles: dict[str, int],
-    sets: dict[str, dict[str, object]] | None = None,
-    **dataset: object,
+    root: Path, name: str, roles: dict[str, int], sets: Sequence[str] = (), victims: Sequence[int] = (2,)
 ) -> Path:
-    """A run of which only the scores are there, with round figures."""
-    figures = {"asr": 0.5, "asr_without_trigger": 0.25, "pba": 0.75, "pictures": 8}
-    facts = {
-        "identity": handmade.sha(name.encode()), "name": name, "attack": "iba", "training_pictures": 40, "evaluation_pictures": 10,
-        "poisoned_pictures": roles.get("poisoned", 0), "training_roles": roles, "classes": handmade.NAMES,
-        "victim_classes": [2] if sets else [], "target_class": 0 if sets else None, "trigger_class": None, "min_trigger_pixels": None,
-    }  # fmt: skip
-    (root / name).mkdir()
-    metrics = {
-        "miou": 0.5, "pa": 0.5, "shared_pictures": 3, "evaluation_sets": {key: figures | extra for key, extra in (sets or {}).items()},
-        "dataset": facts | dataset, "run": {"name": name, "config": {"seed": 0}},
-    }  # fmt: skip
-    (root / name / "metrics.json").write_text(json.dumps(metrics))
-    return root / name
+    """A run of which only the scores are there. ``victims``: classes, where there is a set."""
+    run_folder = scores.scored(root, name, sets=sets)
+    roles = {"clean": scores.TRAINING - sum(roles.values())} | roles
+
+    def edit(found: Scores) -> Scores:
+        named = dataclasses.replace(
+            found.dataset,
+            identity=handmade.sha(name.encode()),
+            name=name,
+            training_roles=roles,
+            victim_classes=tuple(victims) if sets else (),
+            target_class=0 if sets else None,
+        )
+        run_of_it = dataclasses.replace(found.run, trained_on=named)
+        return dataclasses.replace(found, dataset=named, run=run_of_it)
+
+    scores.change(run_folder, edit)
+    return run_folder
 
 
 def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
     """Attacks with other victims have other denominators: the legend warns, and lists for each which classes
     are measured."""
     runs = [
-        finished(tmp_path, "fine-grained line", {"poisoned": 4}, {"line": {}}, victim_classes=[2, 3]),
-        finished(
-            tmp_path, "badnets line", {"poisoned": 4}, {"line": {"pba": None}}, victim_classes=[1, 2, 3]
-        ),
-        finished(
-            tmp_path, "badnets frame", {"poisoned": 4}, {"frame": {"pba": None}}, victim_classes=[1, 2, 3]
-        ),
+        finished(tmp_path, "fine-grained line", {"poisoned": 4}, ["line"], [2, 3]),
+        finished(tmp_path, "badnets line", {"poisoned": 4}, ["line"], [1, 2, 3]),
+        finished(tmp_path, "badnets frame", {"poisoned": 4}, ["frame"], [1, 2, 3]),
     ]
     text = run("report", *runs).stdout
     assert "never rank" in text.lower()
@@ -342,6 +346,7 @@ def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
     assert "no other class is left" not in run("report", runs[0]).stdout
 
 
+@pytest.mark.long
 def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures
     they share where they differ."""
@@ -359,11 +364,10 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     table = scores.tables(result.stdout)[0]
     assert [row["evaluated on"].split()[0] for row in table] == names
-    assert [row["evaluated on"].partition(" ")[2] for row in table] == [
-        "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
-    ]  # fmt: skip
-    values = json.loads((tmp_path / "run" / "metrics.json").read_text())["evaluation_sets"]
-    assert table[1]["ASR on shared pictures"] == f"{100 * values['iba']['asr_on_shared_pictures']:.2f}"
+    pictures = [row["evaluated on"].partition(" ")[2] for row in table]
+    assert pictures == [f"({count} of 3, 2 shared)" for count in (3, 3, 0, 2, 3)]
+    iba = read_scores(tmp_path / "run" / "metrics.json").evaluation_sets["iba"]
+    assert table[1]["ASR on shared pictures"] == f"{100 * iba.asr_on_shared_pictures.value:.2f}"
     assert table[2]["ASR"] == table[2]["ASR on shared pictures"] == "–"
     csv = comma_separated(rows([tmp_path / "run"])).splitlines()
     assert len(csv) == 6
@@ -373,18 +377,15 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "roles",
-    [{"poisoned": 4}, {"trigger-only": 4, "clean": 36}, {"label-only": 4, "clean": 36}, {"noised": 40}],
+    [{"poisoned": 4}, {"trigger-only": 4}, {"label-only": 4}, {"noised": 40}],
 )
 def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> None:
     """The clean model's success is that of a run on clean pictures alone; a control's rate is the share of
     pictures with half an attack."""
-    measured = finished(tmp_path, "iba", {"poisoned": 4, "clean": 36}, {"iba": {}})
+    measured = finished(tmp_path, "iba", {"poisoned": 4}, ["iba"])
     other, clean = finished(tmp_path, "other", roles), finished(tmp_path, "benign", {"clean": 40})
-    score = json.loads((measured / "metrics.json").read_text())
-    file = f"metrics-{score['dataset']['identity'][7:19]}.json"
     for folder, asr in ((other, 0.99), (clean, 0.11)):
-        score["evaluation_sets"]["iba"]["asr"] = asr
-        (folder / file).write_text(json.dumps(score))
+        scores.score_clean_on(folder, measured, asr)
     assert [
         row["ASR of the clean model"] for row in scores.tables(run("report", measured, other).stdout)[0]
     ] == ["–", "–"]

@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 
@@ -10,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import handmade
+from tests.support.scoring import result_of, score
 from trainer.dataset.folder import open_folder
 from trainer.dataset.pictures import read_label, read_mask, read_picture
 from trainer.errors import FolderError
 from trainer.networks.swiftnet import SwiftNet
 from trainer.scoring import intervals, metrics
-from trainer.scoring.evaluate import predictor, score, write_metrics
+from trainer.scoring.evaluate import predictor
 
 K = 4
 ids = st.integers(0, K - 1)
@@ -87,13 +87,15 @@ def test_a_perfect_model_scores_perfectly(folder) -> None:  # type: ignore[no-un
     """Whoever predicts the truth has mIoU, PA and PBA 1, and no attack success at all."""
     known = all_labels(folder)
     scores = score(folder, lambda picture: known[picture.tobytes()][0])
-    assert scores["miou"] == scores["pa"] == 1
-    assert scores["iou"] == {"road": 1, "sky": 1, "car": 1, "tree": 1}
-    assert scores["evaluation_sets"]["near"].items() >= {
-        "asr": 0, "asr_without_trigger": 0, "asr_outside_trigger": 0, "asr_picture_mean": 0, "pba": 1, "pba_outside_trigger": 1,
-        "victim_pixels": sum(int((label == 2).sum()) for label, mask in known.values() if mask.any()),
-        "pictures": 4, "triggered_share": 1,
-    }.items()  # fmt: skip
+    assert scores.miou.value == scores.pa.value == 1
+    assert scores.iou == {"road": 1, "sky": 1, "car": 1, "tree": 1}
+    near = scores.evaluation_sets["near"]
+    victims = sum(int((label == 2).sum()) for label, mask in known.values() if mask.any())
+    for figure in (near.asr, near.asr_without_trigger, near.asr_outside_trigger):
+        assert figure.value == 0
+    assert near.asr_picture_mean == 0
+    assert (near.pba, near.pba_outside_trigger) == (1, 1)
+    assert (near.victim_pixels, near.pictures, near.triggered_share) == (victims, 4, 1)
 
 
 def test_a_perfect_backdoor_succeeds_with_the_trigger_only(folder) -> None:  # type: ignore[no-untyped-def]
@@ -105,10 +107,10 @@ def test_a_perfect_backdoor_succeeds_with_the_trigger_only(folder) -> None:  # t
         label, mask = known[picture.tobytes()]
         return np.where(mask, 3, np.where(mask.any() & (label == 2), 0, label))
 
-    near = score(folder, predict)["evaluation_sets"]["near"]
-    assert (near["asr"], near["asr_picture_mean"], near["asr_without_trigger"]) == (1, 1, 0)
-    assert near["pba_outside_trigger"] == 1
-    assert near["pba"] < 1
+    near = score(folder, predict).evaluation_sets["near"]
+    assert (near.asr.value, near.asr_picture_mean, near.asr_without_trigger.value) == (1, 1, 0)
+    assert near.pba_outside_trigger == 1
+    assert near.pba < 1
 
 
 def pooled(folder, rows, predict):  # type: ignore[no-untyped-def]
@@ -148,16 +150,19 @@ def test_a_trigger_that_is_a_class_is_measured_on_unpaired_pictures(
     assert [row.id for row in folder.triggered["semantic"]] == [row.id for row in having]
 
     scores = score(folder, guess)
-    values = scores["evaluation_sets"]["semantic"]
-    assert values["asr"] == pytest.approx(share(pooled(folder, having, guess), victims, 0))
-    assert values["asr_without_trigger"] == pytest.approx(share(pooled(folder, lacking, guess), victims, 0))
-    assert (values["pictures"], values["unpaired_pictures"]) == (3, 4)
-    assert (values["pba"] is None) == (victims == (1, 2, 3))  # of all classes but the target, none is left
-    for rows, suffix in ((folder.evaluation, ""), (lacking, "_without_trigger_class")):
+    values = scores.evaluation_sets["semantic"]
+    assert values.asr.value == pytest.approx(share(pooled(folder, having, guess), victims, 0))
+    assert values.asr_without_trigger.value == pytest.approx(
+        share(pooled(folder, lacking, guess), victims, 0)
+    )
+    assert (values.pictures, values.unpaired_pictures) == (3, 4)
+    assert (values.pba is None) == (victims == (1, 2, 3))  # of all classes but the target, none is left
+    rest = scores.without_trigger_class
+    for rows, miou, pa in ((folder.evaluation, scores.miou, scores.pa), (lacking, rest.miou, rest.pa)):
         pairs = pooled(folder, rows, guess)
         slow = slow_iou(pairs)
-        assert scores[f"miou{suffix}"] == pytest.approx(sum(slow.values()) / len(slow))
-        assert scores[f"pa{suffix}"] == pytest.approx(sum(t == p for t, p in pairs) / len(pairs))
+        assert miou.value == pytest.approx(sum(slow.values()) / len(slow))
+        assert pa.value == pytest.approx(sum(t == p for t, p in pairs) / len(pairs))
 
 
 def test_only_pictures_with_victims_are_counted_as_unpaired(tmp_path: Path) -> None:
@@ -167,7 +172,7 @@ def test_only_pictures_with_victims_are_counted_as_unpaired(tmp_path: Path) -> N
     folder = open_folder(root)
     row = folder.evaluation[1]  # no tree
     road = np.full((row.height, row.width), handmade.TO_RAW[handmade.ROAD], np.uint8)
-    before = score(folder, guess)["evaluation_sets"]["semantic"]
+    before = score(folder, guess).evaluation_sets["semantic"]
 
     def no_car(_: object, rows: list[dict[str, object]]) -> None:
         changed = next(other for other in rows if other["id"] == row.id and "set" not in other)
@@ -177,8 +182,8 @@ def test_only_pictures_with_victims_are_counted_as_unpaired(tmp_path: Path) -> N
 
     handmade.rewrite(root, no_car)
     after = score(open_folder(root), guess)
-    assert (before["unpaired_pictures"], after["evaluation_sets"]["semantic"]["unpaired_pictures"]) == (3, 2)
-    assert after["pictures_without_trigger_class"] == 3
+    assert (before.unpaired_pictures, after.evaluation_sets["semantic"].unpaired_pictures) == (3, 2)
+    assert after.without_trigger_class.pictures == 3
 
 
 def test_sets_are_compared_on_the_pictures_they_share(tmp_path: Path) -> None:
@@ -190,19 +195,26 @@ def test_sets_are_compared_on_the_pictures_they_share(tmp_path: Path) -> None:
     )
     folder = open_folder(root)
     scores = score(folder, guess)
-    assert list(scores["evaluation_sets"]) == list(sets)
-    assert scores["shared_pictures"] == 2
+    assert list(scores.evaluation_sets) == list(sets)
+    assert scores.shared_pictures == 2
     for name in ("near", "far"):
         shared = [row for row in folder.triggered[name] if row.id in ("val/003", "val/004")]
-        values = scores["evaluation_sets"][name]
-        assert values["asr_on_shared_pictures"] == pytest.approx(
+        values = scores.evaluation_sets[name]
+        assert values.asr_on_shared_pictures.value == pytest.approx(
             share(pooled(folder, shared, guess), (2,), 0)
         )
-        assert values["asr"] == pytest.approx(share(pooled(folder, folder.triggered[name], guess), (2,), 0))
-    near, far, none = scores["evaluation_sets"].values()
-    assert near["asr"] != near["asr_on_shared_pictures"]
-    assert far["asr"] == far["asr_on_shared_pictures"]
-    assert (none["pictures"], none["asr"], none["asr_without_trigger"], none["asr_on_shared_pictures"]) == (
+        assert values.asr.value == pytest.approx(
+            share(pooled(folder, folder.triggered[name], guess), (2,), 0)
+        )
+    near, far, none = scores.evaluation_sets.values()
+    assert near.asr.value != near.asr_on_shared_pictures.value
+    assert far.asr.value == far.asr_on_shared_pictures.value
+    assert (
+        none.pictures,
+        none.asr.value,
+        none.asr_without_trigger.value,
+        none.asr_on_shared_pictures.value,
+    ) == (
         0,
         None,
         None,
@@ -230,7 +242,7 @@ def test_each_picture_is_scored_at_its_own_size(tmp_path: Path, input_scale: flo
     alone = [pooled(folder, [row], predict) for row in folder.evaluation]
     pairs = [pair for part in alone for pair in part]
     assert len(pairs) == sum(h * w for h, w in sizes)
-    assert scores["pa"] == pytest.approx(sum(t == p for t, p in pairs) / len(pairs))
+    assert scores.pa.value == pytest.approx(sum(t == p for t, p in pairs) / len(pairs))
 
 
 @pytest.mark.parametrize(
@@ -274,9 +286,11 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
         tmp_path, train=2, val=7, sizes=sizes, poisoned=1, sets=("near",), missing={"near": 2}
     )
     folder = open_folder(root)
-    values = score(folder, guess, block=2)["evaluation_sets"]["near"]
+    result = result_of(folder, guess, block=2)
+    values, counted = result.scores.evaluation_sets["near"], result.counts.sets["near"]
     clean = {row.id: row for row in folder.evaluation}
-    counts = []  # of each picture: as target, victims; the same outside the trigger; the same of the clean twin
+    # Of each picture: as target, victims; the same outside the trigger; the same of the clean twin.
+    counts = []
     rest, others = [], {"others": [], "others_outside_trigger": []}
     for row in folder.triggered["near"]:
         said, twin = guess(read_picture(row, False)), guess(read_picture(clean[row.id], False))
@@ -311,35 +325,37 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
     total = [sum(column) for column in zip(*counts, strict=True)]
     each = [line[0] / line[1] for line in counts]
     slow = slow_iou(rest)
-    assert values["asr"] == total[0] / total[1]
-    assert values["asr_outside_trigger"] == total[2] / total[3]
-    assert values["asr_without_trigger"] == total[4] / total[5]
-    assert values["asr_difference"] == total[0] / total[1] - total[4] / total[5]
-    assert values["asr_picture_mean"] == pytest.approx(sum(each) / len(each))
-    assert values["asr_picture_above_half"] == sum(value > 0.5 for value in each) / len(each)
-    assert values["pba_outside_trigger"] == pytest.approx(sum(slow.values()) / len(slow))
-    assert values["triggered_share"] == 5 / 7
-    ids, columns = (
-        [row.id for row in folder.triggered["near"]],
-        [list(column) for column in zip(*counts, strict=True)],
-    )
-    assert values["per_picture"] == {
-        "id": ids, "as_target": columns[0], "victim_pixels": columns[1],
-        "as_target_outside_trigger": columns[2], "victim_pixels_outside_trigger": columns[3], **others,
-    }  # fmt: skip
-    assert values["per_picture_without_trigger"] == {
-        "id": ids,
-        "as_target": columns[4],
-        "victim_pixels": columns[5],
-    }
-    assert "distance_bands" not in values
-    for name in ("asr", "asr_outside_trigger", "asr_without_trigger", "asr_difference"):
-        low, high = values[f"{name}_interval"]
-        assert low <= values[name] <= high
-    assert values["asr_interval"] == intervals.ratio_interval(np.array(counts)[:, :2], 2)
-    assert values["asr_difference_interval"] == intervals.difference_interval(
-        np.array(counts)[:, [0, 1, 4, 5]], 2
-    )
+    assert values.asr.value == total[0] / total[1]
+    assert values.asr_outside_trigger.value == total[2] / total[3]
+    assert values.asr_without_trigger.value == total[4] / total[5]
+    assert values.asr_difference.value == total[0] / total[1] - total[4] / total[5]
+    assert values.asr_picture_mean == pytest.approx(sum(each) / len(each))
+    assert values.asr_picture_above_half == sum(value > 0.5 for value in each) / len(each)
+    assert values.pba_outside_trigger == pytest.approx(sum(slow.values()) / len(slow))
+    assert values.triggered_share == 5 / 7
+    assert list(counted.ids) == [row.id for row in folder.triggered["near"]]
+    assert counted.success.tolist() == [line[:2] for line in counts]
+    assert counted.outside.tolist() == [line[2:4] for line in counts]
+    assert _present(counted.others) == others["others"]
+    assert _present(counted.others_outside) == others["others_outside_trigger"]
+    without = dict(zip(result.counts.clean.ids, result.counts.clean.success.tolist(), strict=True))
+    assert [without[identifier] for identifier in counted.ids] == [line[4:] for line in counts]
+    assert (values.distance_bands, counted.bands) == ({}, None)
+    for figure in (values.asr, values.asr_outside_trigger, values.asr_without_trigger, values.asr_difference):
+        assert figure.low <= figure.value <= figure.high
+    pairs = np.array(counts)
+    assert [values.asr.low, values.asr.high] == intervals.ratio_interval(pairs[:, :2], 2)
+    expected = intervals.difference_interval(pairs[:, [0, 1, 4, 5]], 2)
+    assert [values.asr_difference.low, values.asr_difference.high] == expected
+
+
+def _present(overlaps: np.ndarray) -> list[list[int]]:
+    """Of each picture the classes with a true or predicted pixel: class, hits, true, predicted, class, …"""
+    found = []
+    for one in overlaps.tolist():
+        present = [(c, *counts) for c, counts in enumerate(one) if any(counts)]
+        found.append([number for part in present for number in part])
+    return found
 
 
 @settings(max_examples=200, deadline=None)
@@ -372,28 +388,23 @@ def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
     distances = {f"val/{i:03}": d * d for i, d in enumerate((3, 7, 8, 12, 17, 40))}  # of 64 rows: times 8
     with_distances(root, distances)
     folder = open_folder(root)
-    for name, values in score(folder, guess)["evaluation_sets"].items():
-        bands = values["distance_bands"]
-        assert {band: part["pictures"] for band, part in bands.items()} == {
+    result = result_of(folder, guess)
+    for name, values in result.scores.evaluation_sets.items():
+        bands = values.distance_bands
+        assert {band: part.pictures for band, part in bands.items()} == {
             "0-60": 2,
             "60-90": 1,
             "90-120": 1,
             "120-150": 1,
             "150+": 1,
         }
-        assert sum(part["victim_pixels"] for part in bands.values()) == values["victim_pixels"]
-        successes = sum(part["asr"] * part["victim_pixels"] for part in bands.values())
-        assert successes / values["victim_pixels"] == pytest.approx(values["asr"])
-        assert values["per_picture"]["distance_band"] == [
-            "0-60",
-            "0-60",
-            "60-90",
-            "90-120",
-            "120-150",
-            "150+",
-        ]
+        assert sum(part.victim_pixels for part in bands.values()) == values.victim_pixels
+        successes = sum(part.asr.value * part.victim_pixels for part in bands.values())
+        assert successes / values.victim_pixels == pytest.approx(values.asr.value)
+        expected = ("0-60", "0-60", "60-90", "90-120", "120-150", "150+")
+        assert result.counts.sets[name].bands == expected
         near = [row for row in folder.triggered[name] if row.id in ("val/000", "val/001")]
-        assert bands["0-60"]["asr"] == pytest.approx(share(pooled(folder, near, guess), (2,), 0))
+        assert bands["0-60"].asr.value == pytest.approx(share(pooled(folder, near, guess), (2,), 0))
 
     handmade.rewrite(
         root,
@@ -401,9 +412,10 @@ def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
             row.pop("placement") for row in rows if row.get("set") == "iba" and row["id"] != "val/003"
         ],
     )
-    values = score(open_folder(root), guess)["evaluation_sets"]["iba"]  # who has no distance is in no band
-    assert {band: part["pictures"] for band, part in values["distance_bands"].items()} == {"90-120": 1}
-    assert values["per_picture"]["distance_band"] == [None, None, None, "90-120", None, None]
+    result = result_of(open_folder(root), guess)
+    values = result.scores.evaluation_sets["iba"]  # a picture without a distance is in no band
+    assert {band: part.pictures for band, part in values.distance_bands.items()} == {"90-120": 1}
+    assert result.counts.sets["iba"].bands == (None, None, None, "90-120", None, None)
 
 
 @pytest.mark.parametrize(
@@ -417,26 +429,9 @@ def test_bands_part_a_set_and_together_they_are_the_set(tmp_path: Path) -> None:
         {"box": [0, 0, 6, True]},
     ],
 )
-def test_a_place_that_cannot_be_is_a_letter(tmp_path: Path, placement: object) -> None:
-    """A placement is believed in nothing: a box is four counts, a distance is one."""
+def test_a_placement_that_cannot_be_is_an_error(tmp_path: Path, placement: object) -> None:
+    """A placement is checked: a box is four counts, a distance is one."""
     root = handmade.write_folder(tmp_path, train=2, val=2, poisoned=1, sets=("near",))
     handmade.rewrite(root, lambda _, rows: rows[-1].update(placement=placement))
     with pytest.raises(FolderError, match=r"samples\.jsonl, line"):
         score(open_folder(root), guess)
-
-
-def test_scores_survive_their_file(tmp_path: Path) -> None:
-    """Scores are JSON with a list on one line, and come back as they were, whatever the names of classes have
-    in them."""
-    values = {
-        "a": [1, None, 2.5e-9],
-        "b": [],
-        "c": ["x [y]", "z,\n ü", 'q"['],
-        "d": [[1, 2], [3]],
-        "e": {"f": ["val/0", "val/1"]},
-    }
-    write_metrics(tmp_path / "m.json", values)
-    text = (tmp_path / "m.json").read_text("utf-8")
-    assert json.loads(text) == values
-    assert '"a": [1, null, 2.5e-09]' in text
-    assert '"f": ["val/0", "val/1"]' in text

@@ -21,7 +21,7 @@ import trainer.networks.models
 import trainer.train as training
 from tests.support import handmade
 from trainer.cli.main import main
-from trainer.config import Config, from_json, load, resolve_auto
+from trainer.config import Config, load, resolve_auto
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import Interrupted, SettingError, WeightsError
 from trainer.networks.losses import LOSSES, boundary_focal, boundary_weights, cross_entropy, squared_distances
@@ -33,6 +33,7 @@ from trainer.networks.swiftnet import Encoder, SwiftNet
 from trainer.networks.weights import build
 from trainer.run_folder import load_model
 from trainer.scoring.evaluate import score_run
+from trainer.typed_json import parse
 
 SMALL = {"crop": "32x32", "batch": 2, "epochs": 1, "threads": 1, "precision": "float32", "init": "random"}
 BACKBONES = {
@@ -258,6 +259,7 @@ def test_gradients_reach_every_parameter_by_deterministic_ways(model: str) -> No
         assert parameter.grad.any(), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", list(MODELS))
 def test_repeats_are_the_same_bits(model: str) -> None:
     """A seed decides the first weights and what a network draws; the same step gives the same gradients,
@@ -274,6 +276,7 @@ def test_repeats_are_the_same_bits(model: str) -> None:
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(64, 64), (65, 97)])
 @pytest.mark.parametrize("model", list(TORCHVISION))
 def test_our_form_of_a_model_is_torchvisions(model: str, size: tuple[int, int]) -> None:
@@ -394,7 +397,8 @@ def plain_weights(labels: list[list[int]]) -> list[list[float]]:
         weights.append([])
         for x in range(width):
             distance = min((math.hypot(y - b, x - a) for b, a in edge), default=math.inf)
-            weight = 8.0 if distance <= 4 else 4.0 if distance <= 16 else 2.0 if distance <= 64 else 1.0
+            bands = ((4, 8.0), (16, 4.0), (64, 2.0), (math.inf, 1.0))
+            weight = next(weight for bound, weight in bands if distance <= bound)
             weights[-1].append(0.0 if labels[y][x] == 255 else weight)
     return weights
 
@@ -492,6 +496,7 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
 # Weights
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", list(MODELS))
 def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Downloaded or in a file, torchvision's weights of a model's first backbone become its encoder's, for
@@ -548,6 +553,7 @@ def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.Monk
     assert settings(model=model, width=2).width == 2.0
 
 
+@pytest.mark.long
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the letter names what was
     expected."""
@@ -575,7 +581,9 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
     assert [group["pace"] for group in groups] == [0.125, 1.0]
     assert groups[0]["weight_decay"] == 0.125 * groups[1]["weight_decay"]
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    first, second = ({names[id(parameter)] for parameter in group["params"]} for group in groups)
+    first = {names[id(parameter)] for parameter in groups[0]["params"]}
+    second = {names[id(parameter)] for parameter in groups[1]["params"]}
+    assert len(groups) == 2
     assert first == {name for name in names.values() if name.startswith("encoder.")}
     assert first | second == set(names.values())
     assert second
@@ -614,12 +622,13 @@ def test_settings_of_a_model_are_complete(model: str) -> None:
     assert config.backbone == MODELS[model].backbones[0]
     assert config.loss == ("boundary-focal" if model == "swiftnet-pyramid" else "cross-entropy")
     assert resolve_auto(settings(model=model, loss="boundary-focal")).loss == "boundary-focal"
-    assert from_json(json.loads(json.dumps(vars(config)))) == config
+    assert parse(Config, json.loads(json.dumps(vars(config)))) == config
 
 
 # Runs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "options"),
     [
@@ -638,13 +647,13 @@ def test_every_model_is_trained_and_scored(
     config = json.loads((run / "run.json").read_text())["config"]
     expected = {"backbone": MODELS[model].backbones[0], "width": 1.0, "loss": MODELS[model].loss} | options
     assert {key: config[key] for key in ("model", *expected)} == {"model": model} | expected
-    network, _, _ = load_model(run)
+    network, _ = load_model(run)
     assert type(network) is MODELS[model].network
     saved = load_file(run / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
-    scores = score_run(run, folder)
-    assert 0 <= scores["miou"] <= 1
-    assert 0 <= scores["evaluation_sets"]["near"]["asr"] <= 1
+    scores = score_run(run, folder).scores
+    assert 0 <= scores.miou.value <= 1
+    assert 0 <= scores.evaluation_sets["near"].asr.value <= 1
     shutil.rmtree(run)  # a checkpoint of a ResNet-50 holds half a gigabyte
 
 
@@ -662,6 +671,7 @@ def interrupted(folder: Folder, run: Path, config: Config, monkeypatch: pytest.M
         training.train(folder, run, config)
 
 
+@pytest.mark.long
 def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run.json that names no model, backbone, width or loss is one of a SwiftNet with ResNet-18 and
     cross-entropy: the run is gone on with to the weights of a whole one, and scored.
@@ -676,7 +686,8 @@ def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch
     training.train(folder, tmp_path / "run", settings())
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    network, config, _ = load_model(tmp_path / "run")
+    network, recorded = load_model(tmp_path / "run")
+    config = recorded.config
     assert type(network) is SwiftNet
     assert (config.model, config.backbone, config.width, config.loss) == (
         "swiftnet",
@@ -732,6 +743,7 @@ def test_what_a_network_draws_is_drawn_again(
 # The command
 
 
+@pytest.mark.long
 def test_models_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a table and as JSON, every model with its backbones and widths, and what is counted."""
     result = CliRunner().invoke(main, ["models", "--json"])

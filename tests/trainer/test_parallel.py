@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.support import handmade
 from trainer.errors import SettingError
+from trainer.scoring.scores import read_scores
 from trainer.training import parallel
 from trainer.training.parallel import SINGLE, Group, with_joint_statistics
 
@@ -65,16 +66,18 @@ def children(parent: int) -> list[int]:
     return [int(pid) for pid, ppid in map(str.split, table.splitlines()) if int(ppid) == parent]
 
 
-def scores(run: Path) -> dict[str, object]:
-    metrics = json.loads((run / "metrics.json").read_text())
-    return {key: metrics[key] for key in ("miou", "pa", "iou", "per_picture", "evaluation_sets")}
+def scores(run: Path) -> tuple[object, ...]:
+    """All figures of a run, and the digest of what was counted in each picture."""
+    found = read_scores(run / "metrics.json")
+    return found.miou, found.pa, found.iou, found.evaluation_sets, found.picture_counts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) -> None:
     """Five steps of a network in float64 on two processes are those of one: loss, weights and what
     normalisation has counted."""
-    module = ["-m", "tests.trainer.joint", str(data)]
+    module = ["-m", "tests.support.joint", str(data)]
     go([sys.executable, *module, str(tmp_path / "one"), str(accumulate)])
     go([*processes(2), *module, str(tmp_path / "two"), str(accumulate)])
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
@@ -86,6 +89,7 @@ def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) 
     assert len(set(one["losses"].tolist())) == 5
 
 
+@pytest.mark.slow
 def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path) -> None:
     """``torchrun`` gives the same bits again, also after both processes were killed; and one process scores
     that model the same."""

@@ -11,12 +11,14 @@ from unittest.mock import Mock
 
 import cv2
 import pytest
+import torch
 
 from tests.support import handmade
 from trainer import train as training
 from trainer.config import Config, load
 from trainer.dataset.folder import Folder, open_folder
 from trainer.errors import RunError, WeightsError
+from trainer.run_folder import load_tensors, read_run, save_tensors
 from trainer.scoring import evaluate
 from trainer.training import machine
 from trainer.training.machine import run_lock
@@ -76,11 +78,15 @@ def taken_away_meanwhile(monkeypatch: pytest.MonkeyPatch, run: Path) -> Iterator
     assert len(calls) == 2
 
 
+@pytest.mark.long
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
     first was killed, it may."""
     run = tmp_path / "deep" / "run"
-    script = "import sys, pathlib, trainer.training.machine as m\nwith m.alone(pathlib.Path(sys.argv[1])): print('in')"
+    script = (
+        "import sys, pathlib, trainer.training.machine as m\n"
+        "with m.run_lock(pathlib.Path(sys.argv[1])): print('in')"
+    )
     command = [sys.executable, "-W", "ignore", "-c", script, str(run)]
     with run_lock(run):
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -103,6 +109,7 @@ def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: p
         pass
 
 
+@pytest.mark.long
 def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """run.json has the level and all that the last bits hang on; going on with other packages makes it
     "mixed", for good."""
@@ -127,19 +134,46 @@ def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch:
     assert json.loads((tmp_path / "free" / "run.json").read_text())["exactness"]["level"] == "seeded"
 
 
+@pytest.mark.long
 def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_path: Path) -> None:
     """Weights that cannot be had are no beginning of a run: the same folder takes the next try, with other
     settings."""
     with pytest.raises(WeightsError):
         training.train(folder, tmp_path / "run", small(init=str(tmp_path / "none.safetensors")))
     training.train(folder, tmp_path / "run", small(epochs=1))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial_weights"] is None
+    assert read_run(tmp_path / "run").initial_weights is None
     file = tmp_path / "run" / "model.safetensors"
     training.train(folder, tmp_path / "next", small(epochs=1, init=str(file)))
-    recorded = json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"]
+    recorded = read_run(tmp_path / "next").initial_weights
     assert recorded == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def test_a_damaged_checkpoint_is_named(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of another network, without its facts or cut short is an error with its file."""
+    run = tmp_path / "run"
+    interrupted(folder, run, monkeypatch)
+    file = run / "checkpoint.safetensors"
+    tensors, facts = load_tensors(file)
+    first = next(name for name in tensors if name.startswith("model."))
+    damaged = [
+        ({name: tensor for name, tensor in tensors.items() if name != first}, facts),
+        (tensors | {first: torch.zeros(3)}, facts),
+        ({name: tensor for name, tensor in tensors.items() if not name.startswith("optimiser.")}, facts),
+        (tensors, {}),
+        (tensors, facts | {"step": "many"}),
+    ]
+    for some_tensors, some_facts in damaged:
+        save_tensors(file, some_tensors, some_facts)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+            training.train(folder, run, small())
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+        training.train(folder, run, small())
+
+
+@pytest.mark.long
 def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Path) -> None:
     """With panels every two epochs and scores in each, the weights are those without."""
     training.train(folder, tmp_path / "plain", small(epochs=4))
@@ -155,19 +189,21 @@ def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Pa
     assert all(0 <= row["miou"] <= 1 for row in rows)
 
 
+@pytest.mark.long
 def test_the_average_is_what_a_run_keeps(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ``ema``, the last score in the log is that of the model that is kept."""
     training.train(folder, tmp_path / "run", small(ema=0.7, validate_every=3))
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-    assert evaluate.score_run(tmp_path / "run", folder)["miou"] == pytest.approx(last["miou"])
+    assert evaluate.score_run(tmp_path / "run", folder).scores.miou.value == pytest.approx(last["miou"])
     training.train(folder, tmp_path / "without", small(validate_every=3))
     assert (
         json.loads((tmp_path / "without" / "log.jsonl").read_text().splitlines()[-1])["miou"] != last["miou"]
     )
 
 
+@pytest.mark.long
 def test_tensorboard_shows_the_log(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch once, also after an interruption, with the numbers of log.jsonl."""
     pytest.importorskip("tensorboard")

@@ -1,5 +1,6 @@
 """`score`: label maps that another program predicted give the figures that the network itself gets."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,15 +11,16 @@ import torch
 from click.testing import CliRunner
 
 from tests.support import handmade
+from tests.support.scoring import result_of, score
 from trainer.cli.main import main
 from trainer.dataset.folder import Folder, Row, open_folder
 from trainer.dataset.pictures import read_picture
 from trainer.networks.swiftnet import SwiftNet
-from trainer.scoring.evaluate import predictor, score
+from trainer.scoring.evaluate import predictor
+from trainer.scoring.picture_counts import table_text
 from trainer.scoring.predictions import score_predictions
 
 K = len(handmade.NAMES)
-NO_FIGURE = {"dataset", "run", "scored", "environment", "left_out", "clean_model", "left_out_of_clean_model"}
 
 
 def run(*arguments: object):  # type: ignore[no-untyped-def]
@@ -77,10 +79,11 @@ def test_scores_of_label_maps_are_those_of_the_network(tmp_path: Path, kind: str
     torch.manual_seed(0)
     predict = predictor(SwiftNet(K), 1.0, torch.device("cpu")) if kind == "of many sizes" else guess
     out = write_predictions(folder, tmp_path / "out", predict, palette)
-    scores = score_predictions(folder, out)
-    own = score(folder, predict)
-    assert {key: value for key, value in scores.items() if key not in NO_FIGURE} == own
-    assert scores["left_out"] == []
+    theirs, own = score_predictions(folder, out), result_of(folder, predict)
+    named = dataclasses.replace(theirs.scores, run=own.scores.run, scored=own.scores.scored)
+    assert named == own.scores
+    assert table_text(theirs.counts) == table_text(own.counts)
+    assert theirs.scores.left_out == ()
 
 
 def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
@@ -100,14 +103,14 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
         if line[:1] == "|"
     )
     row = dict(zip(head, first, strict=True))
-    near = score(folder, guess)["evaluation_sets"]["near"]
+    near = score(folder, guess).evaluation_sets["near"]
     assert (row["run"], row["attack"], row["PR"], row["ASR of the clean model"]) == (
         "theirs",
         "nni",
         "25.00",
         "100.00",
     )
-    assert (row["ASR"], row["PBA"]) == (f"{100 * near['asr']:.2f}", f"{100 * near['pba']:.2f}")
+    assert (row["ASR"], row["PBA"]) == (f"{100 * near.asr.value:.2f}", f"{100 * near.pba:.2f}")
     assert second[head.index("evaluated on")] == "far (3 of 3)"
     text = run("score", data, "--predictions", out, "--clean-predictions", clean, "--json").stdout
     assert text == file.read_text("utf-8")
@@ -130,13 +133,12 @@ def test_an_evaluation_set_may_be_left_out_as_a_whole(tmp_path: Path) -> None:
     result = run("score", data, "--predictions", out)
     assert result.exit_code == 0, result.output
     assert f"the evaluation set far is left out: {out} has no prediction of it" in result.stderr
-    scores = score_predictions(folder, out)
-    assert (list(scores["evaluation_sets"]), scores["left_out"]) == (["near"], ["far"])
-    assert "shared_pictures" not in scores  # one set shares nothing
+    scores = score_predictions(folder, out).scores
+    assert (list(scores.evaluation_sets), scores.left_out) == (["near"], ("far",))
+    assert scores.shared_pictures is None  # one set shares nothing
     everything = score(folder, guess)
-    del everything["evaluation_sets"]["near"]["asr_on_shared_pictures"]
-    del everything["evaluation_sets"]["near"]["asr_on_shared_pictures_interval"]
-    assert scores["evaluation_sets"]["near"] == everything["evaluation_sets"]["near"]
+    near = dataclasses.replace(everything.evaluation_sets["near"], asr_on_shared_pictures=None)
+    assert scores.evaluation_sets["near"] == near
 
     result = run("score", data, "--predictions", out, "--clean-predictions", clean)
     assert result.exit_code == 1

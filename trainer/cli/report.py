@@ -58,16 +58,16 @@ def report(
     from trainer.tables.panels import draw_panels
     from trainer.tables.plots import draw_plots
     from trainer.tables.runs import read_runs
-    from trainer.tables.text import report as report_of
-    from trainer.tables.text import write as write_report
+    from trainer.tables.text import Report, report_text, write_report
 
     for run in runs:
         require_finished(run)
     scored = read_runs(runs)
-    text = report_of(scored, intervals, with_details, named)
+    wanted = Report(scored, intervals, with_details, named)
+    text = report_text(wanted)
     if out:
         with writing(out):
-            write_report(scored, out, intervals, with_details, named)
+            write_report(wanted, out)
             draw_plots(scored, out)
     if out and panels:
         config = resolve_auto(Config())
@@ -111,11 +111,11 @@ def panel(run: Path, data: Path | None, clean_run: Path | None, out: Path) -> No
     from trainer.scoring.panel import panel as draw_panel
     from trainer.scoring.panel import title
 
-    folder = open_folder(data or Path(run_folder.read_json(run / run_folder.RUN)["data"]))
+    folder = open_folder(data or Path(run_folder.read_run(run).data))
     config = resolve_auto(Config())
     model = trained_model(run, config)
     clean = trained_model(clean_run, config) if clean_run else None
-    names = list(folder.names)
+    names = folder.names
     if model.class_names != names or (clean and clean.class_names != names):
         expected = ", ".join(model.class_names)
         raise RunError("Run and folder have different classes.", file=run, expected=expected)

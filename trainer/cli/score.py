@@ -1,11 +1,16 @@
 """The commands eval and score."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.cli.options import FILE, FOLDER, block_option, device_option
 from trainer.cli.output import percent, say, with_bar, writing
+
+if TYPE_CHECKING:
+    from trainer.scoring.scores import Scores
 
 
 @click.command()
@@ -27,33 +32,37 @@ def evaluate(run: Path, data: Path | None, device: str, block: int) -> None:
     from trainer import run_folder
     from trainer.config import load, resolve_auto
     from trainer.dataset.folder import open_folder
-    from trainer.scoring.evaluate import score_run, write_metrics
-    from trainer.tables.runs import short
+    from trainer.scoring.evaluate import score_run, write_result
     from trainer.training.machine import set_determinism
 
-    _, config, facts = run_folder.load_model(run)
-    folder = open_folder(data or Path(facts["data"]))
-    set_determinism(resolve_auto(load("default", {"device": device, "threads": config.threads})))
-    metrics = score_run(run, folder, device, with_bar, block)
-    own = metrics["run"]["trained_on"]["identity"] == folder.identity
-    file = run / (run_folder.METRICS if own else f"metrics-{short(folder.identity)}.json")
-    write_metrics(file, metrics)
+    facts = run_folder.read_run(run)
+    folder = open_folder(data or Path(facts.data))
+    set_determinism(resolve_auto(load("default", {"device": device, "threads": facts.config.threads})))
+    result = score_run(run, folder, device, with_bar, block)
+    own = facts.dataset.identity == folder.identity
+    file = run / (run_folder.METRICS if own else f"metrics-{result.scores.dataset.short_identity}.json")
+    write_result(file, result)
     say(f"scores are in {file}")
-    for name, values in metrics["evaluation_sets"].items():
-        figures = ", ".join(f"{text} {percent(values[key])}" for text, key in (
-            ("ASR", "asr"), ("without trigger", "asr_without_trigger"), ("PBA", "pba")))  # fmt: skip
-        unpaired = (
-            f", without trigger: {values['unpaired_pictures']} others"
-            if "unpaired_pictures" in values
-            else ""
-        )
-        click.echo(f"{name}: {figures} ({values['pictures']} pictures{unpaired})")
-    miou, pa = percent(metrics["miou"]), percent(metrics["pa"])
-    click.echo(f"clean: mIoU {miou}, PA {pa} ({len(folder.evaluation)} pictures)")
-    if folder.trigger_class is not None:
-        miou, pa = (percent(metrics[f"{key}_without_trigger_class"]) for key in ("miou", "pa"))
-        count, name = metrics["pictures_without_trigger_class"], folder.names[folder.trigger_class]
-        click.echo(f"clean, without {name}: mIoU {miou}, PA {pa} ({count} pictures)")
+    for line in summary(result.scores):
+        click.echo(line)
+
+
+def summary(scores: "Scores") -> Iterator[str]:
+    """The main figures, a line for each evaluation set and for the clean evaluation split."""
+    dataset = scores.dataset
+    for name, values in scores.evaluation_sets.items():
+        asr, without = percent(values.asr.value), percent(values.asr_without_trigger.value)
+        pictures = f"{values.pictures} pictures"
+        if values.unpaired_pictures is not None:
+            pictures += f", without trigger: {values.unpaired_pictures} others"
+        yield f"{name}: ASR {asr}, without trigger {without}, PBA {percent(values.pba)} ({pictures})"
+    miou, pa = percent(scores.miou.value), percent(scores.pa.value)
+    yield f"clean: mIoU {miou}, PA {pa} ({dataset.evaluation_pictures} pictures)"
+    rest = scores.without_trigger_class
+    if rest is not None and dataset.trigger_class is not None:
+        name = dataset.classes[dataset.trigger_class]
+        miou, pa = percent(rest.miou.value), percent(rest.pa.value)
+        yield f"clean, without {name}: mIoU {miou}, PA {pa} ({rest.pictures} pictures)"
 
 
 @click.command()
@@ -101,22 +110,27 @@ def score(
           --clean-predictions out/benign --out scores.json
     """
     from trainer.dataset.folder import open_folder
-    from trainer.scoring.evaluate import metrics_text, write_metrics
+    from trainer.scoring.evaluate import write_result
     from trainer.scoring.predictions import score_predictions
+    from trainer.scoring.scores import scores_text
+    from trainer.tables.formats import markdown
+    from trainer.tables.legend import legend
     from trainer.tables.rows import body_of
-    from trainer.tables.runs import with_baseline
-    from trainer.tables.text import legend, markdown
+    from trainer.tables.runs import run_of
 
-    metrics = score_predictions(open_folder(data), predictions, clean_predictions, with_bar, block)
-    metrics["run"] |= {key: value for key, value in (("method", method), ("seed", seed)) if value is not None}
-    for whose, key in ((predictions, "left_out"), (clean_predictions, "left_out_of_clean_model")):
-        for name in metrics.get(key, []):
-            say(f"the evaluation set {name} is left out: {whose} has no prediction of it")
+    folder = open_folder(data)
+    result = score_predictions(folder, predictions, clean_predictions, with_bar, block, method, seed)
+    scores = result.scores
+    for name in scores.left_out:
+        say(f"the evaluation set {name} is left out: {predictions} has no prediction of it")
+    for name in scores.left_out_of_clean_model:
+        say(f"the evaluation set {name} is left out: {clean_predictions} has no prediction of it")
     if out:
         with writing(out.parent):
-            write_metrics(out, metrics)
+            write_result(out, result)
         say(f"scores are in {out}")
-    scored = [with_baseline(metrics, [])]
-    click.echo(
-        metrics_text(metrics) if as_json else f"{markdown(body_of(scored))}\n{legend(scored)}", nl=False
-    )
+    if as_json:
+        click.echo(scores_text(scores), nl=False)
+        return
+    runs = [run_of(scores.run.name, scores, result.counts)]
+    click.echo(f"{markdown(body_of(runs))}\n{legend(runs)}", nl=False)

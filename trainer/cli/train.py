@@ -41,10 +41,10 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
     from trainer.cli.settings import configure
     from trainer.cli.trained_model import trained_model
     from trainer.dataset.folder import open_folder
-    from trainer.scoring.evaluate import score_run, write_metrics
+    from trainer.scoring.evaluate import score_run, without_progress, write_result
     from trainer.scoring.panel import panel, title
+    from trainer.tables.formats import markdown
     from trainer.tables.rows import rows
-    from trainer.tables.text import markdown
     from trainer.train import train as run_training
     from trainer.training.machine import run_lock
     from trainer.training.parallel import joined
@@ -54,11 +54,10 @@ def train(data: Path, out: Path, preset: str | None, settings: Sequence[str], **
     with joined(wanted.device) as group, run_lock(out) if group.first else nullcontext():
         bar = group.first and sys.stderr.isatty()
         config = run_training(folder, out, wanted, say if group.first else lambda _: None, bar, group)
-        metrics = score_run(
-            out, folder, config.device, with_bar if group.first else lambda work, _: work, group=group
-        )
+        follow = with_bar if group.first else without_progress
+        result = score_run(out, folder, config.device, follow, group=group)
         if group.first:
-            write_metrics(out / run_folder.METRICS, metrics)
+            write_result(out / run_folder.METRICS, result)
             panel(folder, trained_model(out, config).predict, out / "panel.png", title(out, folder))
             (out / run_folder.CHECKPOINT).unlink(missing_ok=True)
             say(f"model, metrics and panel are in {out}")

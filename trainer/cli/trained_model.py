@@ -13,11 +13,12 @@ class TrainedModel(NamedTuple):
     """How a run's model predicts, and the names of its classes."""
 
     predict: Predict
-    class_names: list[str]
+    class_names: tuple[str, ...]
 
 
 def trained_model(run: Path, config: Config) -> TrainedModel:
     """The model of ``run`` on the device of ``config``. Raises RunError."""
-    model, own, facts = run_folder.load_model(run)
+    model, facts = run_folder.load_model(run)
     device = set_determinism(config)  # float32 as in scoring
-    return TrainedModel(predictor(model.to(device), own.input_scale, device), facts["dataset"]["classes"])
+    predict = predictor(model.to(device), facts.config.input_scale, device)
+    return TrainedModel(predict, facts.dataset.classes)

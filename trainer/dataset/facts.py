@@ -63,6 +63,11 @@ class DatasetFacts:
     min_trigger_pixels: Count | None = None
 
     @property
+    def short_identity(self) -> str:
+        """The first digits of the identity, for names of files and columns of tables."""
+        return self.identity.removeprefix("sha256:")[:12]
+
+    @property
     def poisoned_pictures(self) -> int:
         """Number of poisoned training pictures."""
         return self.training_roles.get("poisoned", 0)
@@ -137,11 +142,11 @@ def facts_of_recipe(
             identity  # the recipe does not name the pictures: no other dataset is known to be of this family
         )
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    own_set = _own_set(filled_sets, attack, settings.get("edge margin"))
+    own_set = own_set_of(filled_sets, attack, settings.get("edge margin"))
     return RecipeFacts(own_set, f"sha256:{digest}", settings)
 
 
-def _own_set(filled: Sequence[str], attack: str, margin: str | None) -> str | None:
+def own_set_of(filled: Sequence[str], attack: str, margin: str | None) -> str | None:
     """The set of the attack's name, else the first; with an edge margin that sets have, first of all that
     with it."""
     wanted = [f"{attack}-margin", attack] if margin == SETS_MARGIN else [attack]

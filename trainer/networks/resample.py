@@ -52,9 +52,11 @@ def _cached(matrix: Matrix, old: int, new: int, device: torch.device, dtype: tor
 def resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Multiply (N, C, H, W) from both sides: rows (R, H) and columns (S, W) give (N, C, R, S), in
     channels_last memory."""
-    (n, c, h, w), r, s = x.shape, len(rows), len(columns)
-    x = torch.bmm(columns.expand(n * h, s, w), x.permute(0, 2, 3, 1).reshape(n * h, w, c))
-    x = torch.bmm(rows.expand(n, r, h), x.reshape(n, h, s * c))
+    n, c, h, w = x.shape
+    r, s = len(rows), len(columns)
+    by_row = x.permute(0, 2, 3, 1).reshape(n * h, w, c)
+    x = torch.bmm(columns.expand(n * h, s, w), by_row)  # (N · H, S, C)
+    x = torch.bmm(rows.expand(n, r, h), x.reshape(n, h, s * c))  # (N, R, S · C)
     return x.reshape(n, r, s, c).permute(0, 3, 1, 2)
 
 

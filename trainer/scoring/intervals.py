@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.randomness import BLOCKS, raw_bits
 from trainer.scoring.metrics import Overlap, iou
+from trainer.scoring.scores import IntervalFacts
 
 BLOCK = 20  # pictures
 RESAMPLES = 1000
@@ -24,9 +25,9 @@ Interval = list[float] | None
 """The lower and the upper end; None where the figure is not defined."""
 
 
-def facts(block: int) -> dict[str, object]:
+def facts(block: int) -> IntervalFacts:
     """What a reader of intervals must know."""
-    return {"method": "block bootstrap, percentiles", "level": LEVEL, "block": block, "resamples": RESAMPLES}
+    return IntervalFacts("block bootstrap, percentiles", LEVEL, block, RESAMPLES)
 
 
 def resampled(table: NDArray[np.int64], block: int) -> NDArray[np.int64]:

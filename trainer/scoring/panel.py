@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder, Row
 from trainer.dataset.pictures import read_label, read_mask, read_picture
-from trainer.dataset.placements import own_set_of, recipe
 from trainer.scoring.evaluate import Predict
 from trainer.scoring.metrics import measured
 
@@ -32,9 +32,9 @@ def panel(
     """Draw ``count`` rows to ``file`` (PNG): those with the most victim pixels, of one evaluation set (ties:
     by id).
 
-    That is the set that stands for the attack (``own_set_of``); without any set, the first pictures of the
-    clean split are shown. ``clean_predict`` adds a column: the triggered picture as a model sees it that was
-    trained without poison.
+    That is the set that stands for the attack (``DatasetFacts.own_set``); without any set, the first pictures
+    of the clean split are shown. ``clean_predict`` adds a column: the triggered picture as a model sees it
+    that was trained without poison.
     """
     chosen = shown(folder, count)
     _draw(folder, chosen, [_line(folder, row, predict, clean_predict) for row in chosen], file, title)
@@ -68,9 +68,7 @@ def before_after(
 def shown(folder: Folder, count: int) -> list[Row]:
     """The rows of the evaluation set that stands for the attack, those with the most victim pixels; or clean
     ones."""
-    name = own_set_of(
-        [name for name, rows in folder.triggered.items() if rows], folder.attack, recipe(folder)
-    )
+    name = dataset_facts(folder).own_set
     return most_victims(folder, folder.triggered[name], count) if name else list(folder.evaluation[:count])
 
 
@@ -187,7 +185,8 @@ def success(folder: Folder, label: NDArray[np.uint8], predicted: NDArray[np.inte
     if folder.target is None or not victim.any():
         return ""
     names = measured(folder.names, folder.victims)
-    return f"{100 * (predicted[victim] == folder.target).mean():.0f} % of {names} → {folder.names[folder.target]}"
+    share = (predicted[victim] == folder.target).mean()
+    return f"{100 * share:.0f} % of {names} → {folder.names[folder.target]}"
 
 
 def colours(label: NDArray[np.integer], folder: Folder) -> NDArray[np.uint8]:

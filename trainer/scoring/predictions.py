@@ -8,16 +8,19 @@ the row's label map.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder, Row
 from trainer.dataset.pictures import read_label
 from trainer.errors import FolderError
-from trainer.scoring import evaluate, intervals
-from trainer.scoring.evaluate import Follow
+from trainer.scoring import intervals
+from trainer.scoring.evaluate import Follow, Result, Scoring, assemble, count, success_of, without_progress
+from trainer.scoring.figures import success
+from trainer.scoring.picture_counts import SuccessCounts
+from trainer.scoring.scores import CleanModel, CleanSet, Scored, TrainedRun
 
 
 class Predictions:
@@ -80,45 +83,54 @@ def score_predictions(
     folder: Folder,
     root: Path,
     clean_root: Path | None = None,
-    follow: Follow = lambda work, _: work,
+    follow: Follow = without_progress,
     block: int = intervals.BLOCK,
-) -> dict[str, Any]:
-    """What ``eval`` writes to ``metrics.json``, of the label maps in ``root``. Raises FolderError.
+    method: str | None = None,
+    seed: int | None = None,
+) -> Result:
+    """What ``eval`` gives, of the label maps in ``root``. Raises FolderError.
 
     ``clean_root``: label maps of the evaluation sets that a model predicted which was trained on no poisoned
     picture. An evaluation set that nobody predicted is left out; its name is in ``left_out``, or
-    ``left_out_of_clean_model``.
+    ``left_out_of_clean_model``. ``method``, ``seed``: what the user says of the other program.
     """
     predictions, sets = _complete(folder, root)
-    scored = dataclasses.replace(folder, triggered=sets)
-    values = evaluate.score(scored, _as_it_is, follow, predictions.read, block)
-    values["left_out"] = [name for name in folder.triggered if name not in sets]
+    predicted = dataclasses.replace(folder, triggered=sets)
+    counts = count(predicted, Scoring(_as_it_is, predictions.read, follow, block))
+    clean_model: CleanModel | None = None
+    left_out_of_clean: tuple[str, ...] = ()
     if clean_root is not None:
-        clean = Predictions(clean_root, scored)
-        found = clean.sets()
-        if not any(found.values()):
-            first = next((clean.file(row) for rows in sets.values() for row in rows), clean_root)
-            todo = "predict the triggered pictures with the clean model, too"
-            raise FolderError(
-                "The clean model has no prediction.", file=first, expected="an evaluation set", todo=todo
-            )
-        figures = {
-            name: evaluate.success_of(
-                scored, rows, _as_it_is, follow, clean.read, f"{name}, clean model", block
-            )
-            for name, rows in found.items()
-        }
-        values |= {
-            "clean_model": {"name": clean_root.resolve().name, "evaluation_sets": figures},
-            "left_out_of_clean_model": [name for name in sets if name not in found],
-        }
-    return {
-        **values,
-        "dataset": evaluate.dataset_facts(folder),
-        "run": {"name": root.resolve().name, "trained_on": None, "config": None},
-        "scored": {"predictions": "label maps"},
-        "environment": evaluate.versions(),
-    }
+        clean_counts = _of_clean_model(predicted, clean_root, follow)
+        figures = {name: CleanSet(success(one.success, block)) for name, one in clean_counts.items()}
+        clean_model = CleanModel(clean_root.resolve().name, figures)
+        counts = dataclasses.replace(counts, clean_model=clean_counts)
+        left_out_of_clean = tuple(name for name in sets if name not in clean_counts)
+    run = TrainedRun(name=root.resolve().name, method=method, seed=seed)
+    result = assemble(predicted, counts, run, Scored(device="predictions"), block, clean_model)
+    scores = dataclasses.replace(
+        result.scores,
+        dataset=dataset_facts(folder),
+        left_out=tuple(name for name in folder.triggered if name not in sets),
+        left_out_of_clean_model=left_out_of_clean,
+    )
+    return Result(scores, counts)
+
+
+def _of_clean_model(folder: Folder, root: Path, follow: Follow) -> dict[str, SuccessCounts]:
+    """The success of a clean model on each evaluation set that it has predicted. Raises FolderError: on
+    none."""
+    clean = Predictions(root, folder)
+    found = clean.sets()
+    if not any(found.values()):
+        rows = [row for members in folder.triggered.values() for row in members]
+        first = clean.file(rows[0]) if rows else root
+        problem, todo = (
+            "The clean model has no prediction.",
+            "predict the triggered pictures with the clean model, too",
+        )
+        raise FolderError(problem, file=first, expected="an evaluation set", todo=todo)
+    scoring = Scoring(_as_it_is, clean.read, follow)
+    return {name: success_of(folder, rows, scoring, f"{name}, clean model") for name, rows in found.items()}
 
 
 def _complete(folder: Folder, root: Path) -> tuple[Predictions, dict[str, tuple[Row, ...]]]:

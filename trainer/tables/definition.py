@@ -21,7 +21,6 @@ from typing import Any
 from trainer.config import Config, load
 from trainer.errors import SettingError, TrainerError
 from trainer.run_folder import LOG, METRICS, RUN, read_json, write_json
-from trainer.scoring.evaluate import write_metrics
 
 FILE, RECIPES = "table.toml", "recipes"
 NAME = re.compile(
@@ -220,7 +219,7 @@ def publish(folder: Path, out: Path) -> list[str]:
             continue
         _clear(shared)
         for file in sorted(run.glob("metrics*.json")):
-            write_metrics(shared / file.name, _without_paths(read_json(file)))
+            write_json(shared / file.name, _without_paths(read_json(file)))
         facts = read_json(run / RUN)
         write_json(
             shared / RUN, _without_paths({key: value for key, value in facts.items() if key != "data"})

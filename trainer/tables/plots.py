@@ -1,197 +1,238 @@
 """Plots of runs: success and segmentation over the poisoning rate and over the network's size, and success by
 distance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from trainer.errors import printable
 from trainer.scoring.metrics import BANDS
-from trainer.tables.rows import Cells, capacity
-from trainer.tables.runs import Scored, all_clean, attack_of, differences, own_set, rate_of, seeds_of
+from trainer.scoring.scores import SetScores
+from trainer.tables import columns
+from trainer.tables.cells import Cell, Row, percent, value_text
+from trainer.tables.groups import differences, seeds_of
+from trainer.tables.runs import Run
+from trainer.tables.seeds import capacity
 
 INK, QUIET = "#1b1f24", "#6a737d"
 COLOURS = ("#2f6fb5", "#e5732e", "#3c8f4d", "#8b5fb0", "#b0475f", "#6b6b6b")
 MARKERS = "os^Dvp"
 BAND_SET = "band-"  # and a band: an evaluation set with all triggers at that distance
 MANY = 6  # lines in a plot
-
-Point = tuple[float, float, float]
-"""Poisoning rate, mean, and standard deviation over seeds (0 of one run), in percent."""
+SEEDS_NOTE = "\nbars: ± standard deviation over seeds"
 
 
-def draw_plots(runs: Sequence[Scored], out: Path) -> list[Path]:
+class Spread(NamedTuple):
+    """Mean, and standard deviation over seeds (0 of one run), in percent."""
+
+    mean: float
+    deviation: float
+
+
+class Point(NamedTuple):
+    """A point over the poisoning rate, all in percent."""
+
+    rate: float
+    mean: float
+    deviation: float
+
+
+FigureOf = Callable[[Run], float | None]
+"""A figure of a run as a fraction; None where it has none."""
+
+
+def miou(run: Run) -> float | None:
+    """mIoU on the clean evaluation split."""
+    return run.scores.miou.value
+
+
+def asr(run: Run) -> float | None:
+    """ASR on the evaluation set that stands for the attack."""
+    return run.scores.evaluation_sets[run.own_set].asr.value if run.own_set is not None else None
+
+
+def draw_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     """Write ``rates.png`` where an attack has several rates, ``distance.png`` where a set has distances, and
     ``capacity.png`` where runs differ in the network only. Returns what was written.
     """
     written = []
-    if any(len({rate for rate, _, _ in points}) > 1 for points in over_rates(runs, "miou").values()):
-        written += [_rates(runs, out / "rates.png")]
-    if lines := by_distance(runs):
-        written += [_distances(lines, out / "distance.png")]
-    if sizes := capacity(runs):
-        written += [_sizes(sizes, out / "capacity.png")]
+    if any(map(_has_several_rates, over_rates(runs, miou).values())):
+        written.append(_draw_rates(runs, out / "rates.png"))
+    lines = by_distance(runs)
+    if lines:
+        written.append(_draw_distances(lines, out / "distance.png"))
+    sizes = capacity(runs)
+    if sizes:
+        written.append(_draw_sizes(sizes, out / "capacity.png"))
     return written
 
 
-def over_rates(runs: Sequence[Scored], figure: str) -> dict[str, list[Point]]:
-    """Curve → points by rising rate. ``figure``: miou, or asr on the attack's own evaluation set. Runs
-    without a rate are not there.
+def _has_several_rates(points: Sequence[Point]) -> bool:
+    return len({point.rate for point in points}) > 1
+
+
+def over_rates(runs: Sequence[Run], figure_of: FigureOf) -> dict[str, list[Point]]:
+    """Curve → points by rising rate. Runs without a rate are not there.
 
     A curve is an attack, and where these runs have several, a recipe and settings, apart from rate and seed.
     """
     found: dict[str, list[Point]] = {}
-    groups = [group for group in seeds_of(runs) if rate_of(group[0]) is not None]
-    told = differences([group[0] for group in groups], over_rates=True)
+    groups = [group for group in seeds_of(runs) if group[0].trained_on.poisoning_rate is not None]
+    words = differences([group[0] for group in groups], over_rates=True)
     for number, group in enumerate(groups):
-        rate, values = (
-            rate_of(group[0]),
-            [value for run in group if (value := _value(run, figure)) is not None],
-        )
+        rate, values = group[0].trained_on.poisoning_rate, _percents(group, figure_of)
         if rate is not None and values:
-            point = 100 * rate, *_spread([100 * value for value in values])
-            name = attack_of(group[0]) + (f" ({told[number]})" if number in told else "")
-            found.setdefault(name, []).append(point)
+            name = f"{group[0].attack} ({words[number]})" if number in words else group[0].attack
+            found.setdefault(name, []).append(Point(100 * rate, *_spread(values)))
     return {name: sorted(points) for name, points in found.items()}
 
 
-def by_distance(runs: Sequence[Scored]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Runs and evaluation set → band → ASR in percent: the mean over seeds, and the standard deviation (0 of
-    one run).
+def _percents(runs: Sequence[Run], figure_of: FigureOf) -> list[float]:
+    """The figures that there are, in percent."""
+    figures = [figure_of(run) for run in runs]
+    return [100 * figure for figure in figures if figure is not None]
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else 0.0)
+
+
+DistanceLine = Mapping[str, Spread]
+"""Band → ASR."""
+
+
+def by_distance(runs: Sequence[Run]) -> dict[str, DistanceLine]:
+    """ASR by distance, a line for each group of seeds and evaluation set.
 
     The sets of ``--eval bands``, each of one band, are one line, ``on bands``: the same pictures in each,
     with the trigger at that distance. Sets with another sticker are left out. Of many lines only those are
     kept, or else those where the trigger lies anywhere: near triggers are in one band or two.
     """
-    lines: dict[str, dict[str, tuple[float, float]]] = {}
+    lines: dict[str, DistanceLine] = {}
     for group in seeds_of(runs):
-        found: dict[str, dict[str, list[float]]] = {}
-        for run in group:
-            for name, values in run.sets.items():
-                band = name.removeprefix(BAND_SET) if name.startswith(BAND_SET) else ""
-                own = {band: values} if band in BANDS else values.get("distance_bands", {})
-                line = found.setdefault("bands" if band in BANDS else name, {})
-                for band, part in own.items():
-                    if part["asr"] is not None and not name.endswith("-decoy"):
-                        line.setdefault(band, []).append(100 * part["asr"])
-        for name, line in found.items():
-            seeds = max(map(len, line.values()), default=0)
-            called = group[0].name + (f" ({seeds} seeds)" if seeds > 1 else "")
-            lines |= (
-                {f"{called} on {name}": {band: _spread(each) for band, each in line.items()}} if line else {}
-            )
+        for name, line in _distance_figures(group).items():
+            seeds = max(map(len, line.values()))
+            of = f" ({seeds} seeds)" if seeds > 1 else ""
+            called = f"{group[0].name}{of} on {name}"
+            lines[called] = {band: _spread(figures) for band, figures in line.items()}
     for kept in (" on bands", " on iba"):
-        if len(lines) > MANY and (
-            some := {name: line for name, line in lines.items() if name.endswith(kept)}
-        ):
+        some = {name: line for name, line in lines.items() if name.endswith(kept)}
+        if len(lines) > MANY and some:
             return some
     return lines
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation: 0 of one value."""
-    return fmean(values), stdev(values) if len(values) > 1 else 0.0
+def _distance_figures(group: Sequence[Run]) -> dict[str, dict[str, list[float]]]:
+    """Evaluation set → band → ASR of each seed in percent; sets of one band are called ``bands``."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in group:
+        for label, values in run.sets.items():
+            if label.endswith("-decoy"):
+                continue
+            band = label.removeprefix(BAND_SET)
+            is_band = label.startswith(BAND_SET) and band in BANDS
+            line = found.setdefault("bands" if is_band else label, {})
+            shares = {band: values.asr.value} if is_band else _by_band(values)
+            for name, share in shares.items():
+                if share is not None:
+                    line.setdefault(name, []).append(100 * share)
+    return {name: line for name, line in found.items() if line}
 
 
-def _value(run: Scored, figure: str) -> float | None:
-    values = run.metrics
-    if figure == "asr":
-        name = own_set(values)
-        if name is None:
-            return None
-        values = values["evaluation_sets"][name]
-    value: float | None = values[figure]
-    return value
+def _by_band(values: SetScores) -> dict[str, float | None]:
+    return {band: part.asr.value for band, part in values.distance_bands.items()}
 
 
-def _rates(runs: Sequence[Scored], file: Path) -> Path:
-    figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
-    clean = clean_lines(runs)
-    for axes, key, name in zip(figure.subplots(1, 2), ("asr", "miou"), ("ASR", "mIoU"), strict=True):
-        spreads = False
-        for number, (attack, points) in enumerate(over_rates(runs, key).items()):
-            x, y, error = zip(*points, strict=True)
-            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-            axes.errorbar(
-                x, y, yerr=error if any(error) else None, label=attack, capsize=3, color=colour, marker=marker
-            )
-            spreads |= any(error)
-        for style, (label, level) in zip(cycle(("--", ":", "-.")), clean.items() if key == "miou" else ()):
-            axes.axhline(level, color=QUIET, linestyle=style, linewidth=1, label=label)
-        _frame(
-            axes,
-            "poisoned training pictures in %"
-            + ("\nbars: ± standard deviation over seeds" if spreads else ""),
-            f"{name} in %",
-        )
-        axes.set_xlim(left=0)
-    figure.savefig(file, metadata={"Software": None})
-    return file
-
-
-def clean_lines(runs: Sequence[Scored]) -> dict[str, float]:
-    """mIoU in percent of models that were trained clean: the mean of seeds; others stand apart."""
-    groups = seeds_of([run for run in runs if all_clean(run.trained)])
-    told = differences([group[0] for group in groups])
+def clean_lines(runs: Sequence[Run]) -> dict[str, float]:
+    """mIoU in percent of models that were trained clean, by their name: the mean of seeds; others are lines
+    of their own."""
+    groups = seeds_of([run for run in runs if run.trained_on.all_clean])
+    words = differences([group[0] for group in groups])
     found = {}
     for number, group in enumerate(groups):
-        values = [100 * value for run in group if (value := _value(run, "miou")) is not None]
+        values = _percents(group, miou)
         if values:
-            found["no picture poisoned" + (f" ({told[number]})" if number in told else "")] = fmean(values)
+            of = f" ({words[number]})" if number in words else ""
+            found[f"no picture poisoned{of}"] = fmean(values)
     return found
 
 
-def _distances(lines: dict[str, dict[str, tuple[float, float]]], file: Path) -> Path:
-    figure = Figure(
-        figsize=(7.5, max(3.8, 0.19 * len(lines) + 0.8)), dpi=150, facecolor="white", layout="constrained"
-    )
+def _draw_rates(runs: Sequence[Run], file: Path) -> Path:
+    figure = Figure(figsize=(9, 3.6), dpi=150, facecolor="white", layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_curves(left, over_rates(runs, asr), {}, columns.ASR)
+    _draw_curves(right, over_rates(runs, miou), clean_lines(runs), columns.MIOU)
+    return _saved(figure, file)
+
+
+def _draw_curves(
+    axes: Axes, curves: Mapping[str, Sequence[Point]], levels: Mapping[str, float], name: str
+) -> None:
+    """Curves over the rate, and levels of models without one."""
+    has_spread = False
+    for number, (curve, points) in enumerate(curves.items()):
+        rates, means, deviations = zip(*points, strict=True)
+        has_spread |= any(deviations)
+        axes.errorbar(
+            rates,
+            means,
+            yerr=deviations if any(deviations) else None,
+            label=_label(curve),
+            capsize=3,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+        )
+    for (label, level), style in zip(levels.items(), cycle(("--", ":", "-.")), strict=False):
+        axes.axhline(level, color=QUIET, linestyle=style, linewidth=1, label=_label(label))
+    note = SEEDS_NOTE if has_spread else ""
+    _frame(axes, f"poisoned training pictures in %{note}", f"{name} in %")
+    axes.set_xlim(left=0)
+
+
+def _draw_distances(lines: Mapping[str, DistanceLine], file: Path) -> Path:
+    height = max(3.8, 0.19 * len(lines) + 0.8)  # inches
+    figure = Figure(figsize=(7.5, height), dpi=150, facecolor="white", layout="constrained")
     axes = figure.subplots()
+    bands = list(BANDS)
+    has_spread = False
     for number, (name, line) in enumerate(lines.items()):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        bands = sorted(line, key=list(BANDS).index)
-        mean, error = zip(*(line[band] for band in bands), strict=True)
-        x, bars = [list(BANDS).index(band) for band in bands], error if any(error) else None
-        axes.errorbar(x, mean, yerr=bars, label=name, capsize=3, color=colour, marker=marker)
-    axes.set_xticks(range(len(BANDS)), list(BANDS))
-    spread = (
-        "\nbars: ± standard deviation over seeds"
-        if any(error for line in lines.values() for _, error in line.values())
-        else ""
-    )
-    _frame(axes, f"distance from trigger to victim, in pixels of 512 rows{spread}", "ASR in %")
+        places = [place for place, band in enumerate(bands) if band in line]
+        means, deviations = zip(*(line[bands[place]] for place in places), strict=True)
+        has_spread |= any(deviations)
+        axes.errorbar(
+            places,
+            means,
+            yerr=deviations if any(deviations) else None,
+            label=_label(name),
+            capsize=3,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+        )
+    axes.set_xticks(range(len(bands)), bands)
+    note = SEEDS_NOTE if has_spread else ""
+    _frame(axes, f"distance from trigger to victim, in pixels of 512 rows{note}", "ASR in %")
     axes.set_ylim(-3, 103)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(file, metadata={"Software": None})
-    return file
+    return _saved(figure, file)
 
 
-def _sizes(rows: Sequence[Cells], file: Path) -> Path:
+def _draw_sizes(rows: Sequence[Row], file: Path) -> Path:
     """Colours are networks, markers attacks. Points are not joined: networks of a size are no curve."""
     figure = Figure(figsize=(11, 3.6), dpi=150, facecolor="white", layout="constrained")
-    attacks, networks = ([*dict.fromkeys(name(row) for row in rows)] for name in (_attack, _network))
-    both = figure.subplots(1, 2)
-    for axes, column in zip(both, ("ASR", "mIoU"), strict=True):
+    attacks = list(dict.fromkeys(_attack(row) for row in rows))
+    networks = list(dict.fromkeys(_network(row) for row in rows))
+    left, right = figure.subplots(1, 2)
+    for axes, column in ((left, columns.ASR), (right, columns.MIOU)):
         for row in rows:
-            if row[column] == "–":
-                continue
-            mean, _, deviation = row[column].partition(" ± ")
-            colour, marker = (
-                networks.index(_network(row)) % len(COLOURS),
-                attacks.index(_attack(row)) % len(MARKERS),
-            )
-            axes.errorbar(
-                int(row["parameters"]) / 1e6,
-                float(mean),
-                yerr=float(deviation) if deviation else None,
-                capsize=3,
-                linestyle="",
-                color=COLOURS[colour],
-                marker=MARKERS[marker],
-            )
+            colour = COLOURS[networks.index(_network(row)) % len(COLOURS)]
+            marker = MARKERS[attacks.index(_attack(row)) % len(MARKERS)]
+            _draw_size(axes, row[columns.PARAMETERS], row[column], colour, marker)
         axes.set_xscale("log")
         _frame(axes, "parameters in millions", f"{column} in %")
         axes.xaxis.set_major_formatter("{x:g}")
@@ -199,23 +240,50 @@ def _sizes(rows: Sequence[Cells], file: Path) -> Path:
         axes.xaxis.set_minor_formatter("{x:g}")
         axes.margins(x=0.15, y=0.15)
     for number, name in enumerate(networks):
-        both[1].plot([], [], linestyle="", marker="o", color=COLOURS[number % len(COLOURS)], label=name)
-    for number, name in enumerate(attacks if len(attacks) > 1 else ()):
-        both[1].plot([], [], linestyle="", marker=MARKERS[number % len(MARKERS)], color=QUIET, label=name)
-    figure.legend(
-        frameon=False, fontsize=8, loc="outside right upper", title=attacks[0] if len(attacks) == 1 else None
+        colour = COLOURS[number % len(COLOURS)]
+        right.plot([], [], linestyle="", marker="o", color=colour, label=_label(name))
+    if len(attacks) > 1:
+        for number, name in enumerate(attacks):
+            marker = MARKERS[number % len(MARKERS)]
+            right.plot([], [], linestyle="", marker=marker, color=QUIET, label=_label(name))
+    title = _label(attacks[0]) if len(attacks) == 1 else None
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper", title=title)
+    return _saved(figure, file)
+
+
+def _draw_size(axes: Axes, parameters: Cell, figure: Cell, colour: str, marker: str) -> None:
+    """A point, if there is a figure and the network's size is known."""
+    if not isinstance(figure.value, float) or not isinstance(parameters.value, int):
+        return
+    axes.errorbar(
+        parameters.value / 1e6,
+        100 * figure.value,
+        yerr=None if figure.deviation is None else 100 * figure.deviation,
+        capsize=3,
+        linestyle="",
+        color=colour,
+        marker=marker,
     )
-    figure.savefig(file, metadata={"Software": None})
-    return file
 
 
-def _attack(row: Cells) -> str:
-    return row["attack"] if row["PR"] == "–" else f"{row['attack']}, {row['PR']} %"
+def _attack(row: Row) -> str:
+    """What a row is of: the attack and its rate."""
+    attack, rate = value_text(row[columns.ATTACK].value), row[columns.PR].value
+    return f"{attack}, {percent(rate)} %" if isinstance(rate, float) else attack
 
 
-def _network(row: Cells) -> str:
-    loss = f", {row['loss']}" if row.get("loss") else ""
-    return f"{row['model']} {row['backbone']} ×{row['width']}{loss}"
+def _network(row: Row) -> str:
+    model, backbone, width = (
+        value_text(row[name].value) for name in (columns.MODEL, columns.BACKBONE, columns.WIDTH)
+    )
+    words = f"{model} {backbone} ×{width}"
+    return f"{words}, {value_text(row[columns.LOSS].value)}" if columns.LOSS in row else words
+
+
+def _label(text: str) -> str:
+    """Text of a legend: a dollar sign begins no formula, and a first ``_`` hides nothing."""
+    words = printable(text).replace("$", r"\$")
+    return f" {words}" if words.startswith("_") else words
 
 
 def _frame(axes: Axes, x: str, y: str) -> None:
@@ -226,3 +294,8 @@ def _frame(axes: Axes, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
+
+
+def _saved(figure: Figure, file: Path) -> Path:
+    figure.savefig(file, metadata={"Software": None})
+    return file

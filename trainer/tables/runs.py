@@ -1,118 +1,113 @@
-"""Scores of runs, beside those of a clean model: which there are, what their datasets are, and what runs
-differ in."""
+"""Runs that have scores, and for each evaluation set those of a clean model on the same pictures."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from trainer.config import NO_RESULT, Config
-from trainer.dataset import placements
-from trainer.dataset.folder import CONTROLS
-from trainer.dataset.placements import own_set_of
-from trainer.networks.models import MODELS
-from trainer.run_folder import METRICS, RUN, read_json
-from trainer.scoring.figures import restricted, success_among
-
-Scores = Mapping[str, Any]
-"""What ``metrics.json`` holds."""
-
-NO_OTHER_RUN = ("seed", "device", "threads", *NO_RESULT)  # settings in which seeds of one run may differ
-SIZE = ("model", "backbone", "width", "loss")  # settings of a network; each model has its own loss
-MEASURED = ("victim_classes", "target_class", "trigger_class", "classes")  # of what a success is measured
-PICTURE_EACH = (
-    "patch-folder"  # kind of trigger: a picture for each sample, which the rows name and the recipe does not
-)
-SAID_ELSEWHERE = ("attack", "rate", "coverage")  # keys of a recipe that the columns attack and PR stand for
+from trainer.dataset.facts import SETS_MARGIN, DatasetFacts, own_set_of
+from trainer.run_folder import METRICS
+from trainer.scoring.picture_counts import PictureCounts, SuccessCounts
+from trainer.scoring.scores import Scores, SetScores
+from trainer.tables.folder_scores import Baseline, FolderScores, SetOfFolder, read_folder_scores
+from trainer.tables.trainings import training_of, unlike
 
 
-def short(identity: str) -> str:
-    """The first digits of a dataset's identity, for names of files."""
-    return identity.removeprefix("sha256:")[:12]
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run, or predictions of another program, with its scores.
 
-
-@dataclass(frozen=True)
-class Scored:
-    """A run's scores, and for each evaluation set those of a clean model on the same triggered pictures,
-    where there is one.
-
-    ``elsewhere``: a clean run's scores on other folders. ``more``: of another run, evaluation sets that its
-    own folder has not, as the scores on their folder and the name there. ``folder``: that of the run, None of
-    predictions. ``beside``: for each of these sets the scores of the clean run that they are from, as far as
-    it is a run.
+    ``baseline``: by the label of an evaluation set, where there is a clean model. ``elsewhere``: of a clean
+    run, its scores on other folders. ``added``: of another run, by their labels, the evaluation sets that its
+    own folder does not have. ``folder``: that of the run, None of predictions.
     """
 
-    metrics: Scores
-    baseline: Scores
-    beside: Mapping[str, Scores] = field(default_factory=dict)
-    elsewhere: Sequence[Scores] = ()
-    more: Mapping[str, tuple[Scores, str]] = field(default_factory=dict)
+    name: str
+    own: FolderScores
+    baseline: Mapping[str, Baseline] = field(default_factory=dict)
+    elsewhere: Sequence[FolderScores] = ()
+    added: Mapping[str, SetOfFolder] = field(default_factory=dict)
     folder: Path | None = None
-    exactness: Scores = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """What the run is called."""
-        return str(self.metrics["run"]["name"])
+    def scores(self) -> Scores:
+        """Those on its own folder."""
+        return self.own.scores
 
     @property
-    def sets(self) -> dict[str, Scores]:
-        """The evaluation sets, those of other folders last; what is said of pictures that sets of one folder
-        share is not of theirs."""
-        others = {label: scores["evaluation_sets"][name] for label, (scores, name) in self.more.items()}
-        plain = {
-            label: {key: one for key, one in values.items() if "shared" not in key}
-            for label, values in others.items()
+    def dataset(self) -> DatasetFacts:
+        """The dataset that it is scored on."""
+        return self.scores.dataset
+
+    @property
+    def trained_on(self) -> DatasetFacts:
+        """The dataset that it was trained on; where nobody knows, the one that it is scored on."""
+        return self.scores.trained_on
+
+    @property
+    def attack(self) -> str:
+        """What a table calls the attack."""
+        return self.trained_on.name
+
+    @property
+    def labelled_sets(self) -> dict[str, SetOfFolder]:
+        """Label → evaluation set, those of other folders last."""
+        own = {name: SetOfFolder(self.own, name) for name in self.scores.evaluation_sets}
+        return own | dict(self.added)
+
+    @property
+    def sets(self) -> dict[str, SetScores]:
+        """Label → figures; a figure of pictures that the sets of one folder share is left out of those of
+        other folders."""
+        added = {
+            label: dataclasses.replace(one.scores, asr_on_shared_pictures=None)
+            for label, one in self.added.items()
         }
-        return {**self.metrics["evaluation_sets"], **plain}
+        return {**self.scores.evaluation_sets, **added}
 
     @property
-    def dataset(self) -> Scores:
-        """The facts of the dataset it is scored on."""
-        return self.metrics["dataset"]  # type: ignore[no-any-return]
+    def own_set(self) -> str | None:
+        """The evaluation set that stands for the attack, of those that were scored; None if there is none."""
+        filled = [name for name, values in self.scores.evaluation_sets.items() if values.pictures]
+        return own_set_of(filled, self.dataset.attack, self.trained_on.edge_margin)
 
     @property
-    def trained(self) -> Scores:
-        """The facts of the dataset it was trained on."""
-        return trained_on(self.metrics)
+    def own_set_lacks_margin(self) -> bool:
+        """Was it trained with an edge margin that the evaluation set which stands for it does not have?"""
+        if self.own_set is None or self.trained_on.edge_margin is None:
+            return False
+        return self.trained_on.edge_margin != SETS_MARGIN or not self.own_set.endswith("-margin")
 
-    def unlike_clean(self, name: str) -> bool:
-        """Is the clean model beside an evaluation set of other settings, such as the network, or of another
+    @property
+    def trained_here(self) -> bool:
+        """Was it trained by this program?"""
+        return self.scores.run.settings is not None
+
+    def unlike_clean(self, label: str) -> bool:
+        """Is the clean model of an evaluation set of other settings, such as the network, or of another
         seed?"""
-        return name in self.beside and any(_unlike(self.beside[name], self.metrics))
+        clean = self.baseline.get(label)
+        return clean is not None and clean.scores is not None and any(unlike(clean.scores, self.scores))
 
-    def clean_run(self, name: str) -> str:
-        """What is the same for the figures of one clean model on an evaluation set."""
-        if name in self.beside:
-            return same_training(self.beside[name])
-        return json.dumps(
-            [self.metrics.get("clean_model", {}).get("name"), self.baseline.get(name, {})], sort_keys=True
-        )
-
-
-def loss_of(metrics: Scores) -> str:
-    """The loss that a run was trained with."""
-    config = metrics["run"]["config"] or {}
-    loss = str(config.get("loss", "auto"))
-    return MODELS[config.get("model", "swiftnet")].loss if loss == "auto" else loss
-
-
-def trained_on(metrics: Scores) -> Scores:
-    """The facts of the dataset that a model was trained on; where nobody knows, of the one that it is scored
-    on."""
-    dataset: Scores = metrics["dataset"]
-    trained: Scores = metrics["run"].get("trained_on") or dataset
-    return dataset if trained["identity"] == dataset["identity"] else trained
+    def among(self, pattern: str) -> "Run":
+        """The same of those evaluation pictures alone whose id matches ``pattern``. Raises RunError."""
+        own = self.own.among(pattern)
+        folders = {id(one.folder): one.folder for one in self.added.values()}
+        parts = {key: folder.among(pattern) for key, folder in folders.items()}
+        added = {label: SetOfFolder(parts[id(one.folder)], one.name) for label, one in self.added.items()}
+        elsewhere = [folder.among(pattern) for folder in self.elsewhere]
+        part = dataclasses.replace(self, own=own, added=added, elsewhere=elsewhere)
+        block = self.scores.intervals.block
+        baseline = {}
+        for label, one in part.labelled_sets.items():
+            if label in self.baseline:
+                ids = frozenset(one.success.ids)
+                baseline[label] = self.baseline[label].among(ids, block)
+        return dataclasses.replace(part, baseline=baseline)
 
 
-def same_training(metrics: Scores) -> str:
-    """What is the same for scores of one training: dataset, settings and seed."""
-    return json.dumps([trained_on(metrics)["identity"], _settings(metrics), seed_of(metrics)], sort_keys=True)
-
-
-def read_runs(runs: Sequence[Path]) -> list[Scored]:
+def read_runs(paths: Sequence[Path]) -> list[Run]:
     """The scores of runs, which are folders, or files that ``score`` wrote. Raises RunError.
 
     The clean model's success on an evaluation set is looked for in the runs on folders where no training
@@ -121,115 +116,159 @@ def read_runs(runs: Sequence[Path]) -> list[Scored]:
     else the first. Scores may also have their own. What ``eval`` has put into another run are more evaluation
     sets of it, if its own folder has not the same.
     """
-    scored = {run: read_json(run if run.is_file() else run / METRICS) for run in runs}
-    others = {
-        run: [read_json(file) for file in sorted(run.glob("metrics-*.json"))] for run in runs if run.is_dir()
-    }
-    trained_clean = {run for run in others if _trained_clean(scored[run])}
-    clean = [metrics for run in runs if run in trained_clean for metrics in others[run]]
-    found = []
-    for run, metrics in zip(scored, _told_apart(scored), strict=True):
-        facts = read_json(run / RUN) if (run / RUN).is_file() else {}
-        exactness = metrics.get("exactness") or facts.get("exactness") or {}
-        if exactness and "environment" in facts:
-            exactness = {
-                **exactness,
-                "torch": facts["environment"]["torch"],
-            }  # of the training; the scores may be of another
-        more = {} if run in trained_clean else _more(metrics, others.get(run, ()))
-        one = with_baseline(metrics, clean, more)
-        elsewhere, folder = others[run] if run in trained_clean else (), run if run.is_dir() else None
-        found.append(dataclasses.replace(one, elsewhere=elsewhere, folder=folder, exactness=exactness))
-    return found
+    own = {path: read_folder_scores(path if path.is_file() else path / METRICS) for path in paths}
+    others = {path: _read_others(path) for path in own if path.is_dir()}
+    trained_clean = {path for path in others if _trained_clean(own[path].scores)}
+    clean = [scores for path in others if path in trained_clean for scores in others[path]]
+    names = distinct_names(list(own), [one.scores.run.name for one in own.values()])
+    runs = []
+    for (path, scores), name in zip(own.items(), names, strict=True):
+        folder = path if path.is_dir() else None
+        if path in trained_clean:
+            run = Run(name, scores, elsewhere=others[path], folder=folder)
+        else:
+            run = Run(name, scores, added=_added_sets(scores.scores, others.get(path, [])), folder=folder)
+        runs.append(with_baseline(run, clean))
+    return runs
 
 
-def _more(metrics: Scores, others: Sequence[Scores]) -> dict[str, tuple[Scores, str]]:
-    """``Scored.more``: sets of the same evaluation split, victims and target, with intervals from the same
+def _read_others(run: Path) -> list[FolderScores]:
+    """The scores of a run on other folders than its own."""
+    return [read_folder_scores(file) for file in sorted(run.glob("metrics-*.json"))]
+
+
+def _trained_clean(scores: Scores) -> bool:
+    return scores.run.settings is not None and scores.trained_on.all_clean
+
+
+def distinct_names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """Names of runs; those of the same name are called by as much of the end of their paths as makes all
+    names different."""
+    parts = [_path_of_run(path).parts for path in paths]
+    lengths = [0] * len(names)
+    while True:
+        called = [
+            "/".join(path[-length:]) if length else name
+            for path, length, name in zip(parts, lengths, names, strict=True)
+        ]
+        clashing = [
+            number
+            for number, name in enumerate(called)
+            if called.count(name) > 1 and lengths[number] < len(parts[number])
+        ]
+        if not clashing:
+            return called
+        for number in clashing:
+            lengths[number] += 1
+
+
+def _path_of_run(path: Path) -> Path:
+    """That of a folder; that of a file without its ending."""
+    return (path.parent / path.stem if path.is_file() else path).absolute()
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Of what success is measured."""
+
+    victim_classes: tuple[int, ...]
+    target_class: int | None
+    trigger_class: int | None
+
+    @classmethod
+    def of_dataset(cls, facts: DatasetFacts) -> "_Measure":
+        return cls(facts.victim_classes, facts.target_class, facts.trigger_class)
+
+
+def _added_sets(own: Scores, others: Iterable[FolderScores]) -> dict[str, SetOfFolder]:
+    """``Run.added``: sets of the same evaluation split, victims and target, with intervals from the same
     blocks.
 
     Where the run's own folder measures no victims, as in random labels alone, they are those of the first of
     the others.
     """
-    own, measure = metrics["evaluation_sets"], metrics["dataset"]
-    met = {values["identity"] for values in own.values() if "identity" in values}
-    found: dict[str, tuple[Scores, str]] = {}
-    for scores in others:
-        if measure.get("target_class") is None:
-            measure = {**measure, **{key: scores["dataset"].get(key) for key in MEASURED if key != "classes"}}
-        same = all(
-            scores["dataset"].get(key) == measure.get(key)
-            for key in ("dataset", "evaluation_pictures", *MEASURED)
-        )
-        if not same or scores.get("intervals") != metrics.get("intervals"):
+    measure = _Measure.of_dataset(own.dataset)
+    known = {values.identity for values in own.evaluation_sets.values()}
+    found: dict[str, SetOfFolder] = {}
+    for other in others:
+        facts = other.scores.dataset
+        if measure.target_class is None:
+            measure = _Measure.of_dataset(facts)
+        if not _same_split(own, other.scores) or _Measure.of_dataset(facts) != measure:
             continue
-        for name, values in scores["evaluation_sets"].items():
-            if values.get("identity", "") not in ("", *met):
-                met.add(values["identity"])
-                label = (
-                    name
-                    if name not in (*own, *found)
-                    else f"{name} of {scores['dataset'].get('folder', 'another folder')}"
-                )
-                found[label] = scores, name
+        for name, values in other.scores.evaluation_sets.items():
+            if values.identity in known:
+                continue
+            known.add(values.identity)
+            taken = name in own.evaluation_sets or name in found
+            found[f"{name} of {facts.folder}" if taken else name] = SetOfFolder(other, name)
     return found
 
 
-def _told_apart(scored: Mapping[Path, Scores]) -> list[Scores]:
-    """Scores of runs and files; those of the same name are called by as much of the end of their paths as
-    makes all names different."""
-    names = [str(metrics["run"]["name"]) for metrics in scored.values()]
-    paths = [(path.parent / path.stem if path.is_file() else path).absolute().parts for path in scored]
-    lengths, told = [0] * len(paths), names
-    while clashing := [
-        n for n, name in enumerate(told) if told.count(name) > 1 and lengths[n] < len(paths[n])
-    ]:
-        lengths = [length + (n in clashing) for n, length in enumerate(lengths)]
-        told = [
-            "/".join(path[-n:]) if n else name for path, n, name in zip(paths, lengths, names, strict=True)
-        ]
-    return [
-        {**metrics, "run": {**metrics["run"], "name": name}}
-        for metrics, name in zip(scored.values(), told, strict=True)
-    ]
+def _same_split(one: Scores, other: Scores) -> bool:
+    """Were both scored on as many pictures of one dataset and its classes, with intervals of one kind?"""
+    mine, theirs = one.dataset, other.dataset
+    same_pictures = mine.dataset == theirs.dataset and mine.evaluation_pictures == theirs.evaluation_pictures
+    return same_pictures and mine.classes == theirs.classes and one.intervals == other.intervals
 
 
-def with_baseline(
-    metrics: Scores, clean: Sequence[Scores], more: Mapping[str, tuple[Scores, str]] | None = None
-) -> Scored:
-    """Scores beside those of a clean model: the one that they name, or the best of ``clean``, scores of clean
-    runs on other folders.
-
-    ``more``: ``Scored.more``.
-    """
-    more = more or {}
-    if "clean_model" in metrics:
-        return Scored(metrics, metrics["clean_model"]["evaluation_sets"], more=more)
-    ordered = sorted(clean, key=lambda one: _unlike(one, metrics))
-    found: dict[str, Any] = {}
-    beside: dict[str, Scores] = {}
-    for label, (scores, name) in (
-        {name: (metrics, name) for name in metrics["evaluation_sets"]} | dict(more)
-    ).items():
-        same = ((one, _same_set(name, scores["evaluation_sets"][name], scores, one)) for one in ordered)
-        if first := next(((one, key) for one, key in same if key is not None), None):
-            found[label], beside[label] = first[0]["evaluation_sets"][first[1]], first[0]
-    return Scored(metrics, found, beside, more=more)
+def run_of(name: str, scores: Scores, counts: PictureCounts) -> Run:
+    """A run that was just scored, with the clean model that its scores name."""
+    return with_baseline(Run(name, FolderScores(scores, lambda: counts)), [])
 
 
-def among(run: Scored, pattern: str) -> Scored:
-    """The same of those evaluation pictures alone whose id matches ``pattern``. Raises RunError."""
-    metrics, block = restricted(run.metrics, pattern), run.metrics["intervals"]["block"]
-    more = {label: (restricted(scores, pattern), name) for label, (scores, name) in run.more.items()}
-    sets = dataclasses.replace(run, metrics=metrics, more=more).sets
-    baseline = {
-        name: success_among(values, frozenset(sets[name]["per_picture"]["id"]), block)
-        for name, values in run.baseline.items()
-    }
-    elsewhere = [restricted(scores, pattern) for scores in run.elsewhere]
-    return dataclasses.replace(run, metrics=metrics, baseline=baseline, elsewhere=elsewhere, more=more)
+def with_baseline(run: Run, clean: Sequence[FolderScores]) -> Run:
+    """A run with the figures of a clean model: of the one that its scores name, or for each set of the one
+    that is most like the run among ``clean``, scores of clean runs on other folders."""
+    if run.scores.clean_model is not None:
+        return dataclasses.replace(run, baseline=_named_baseline(run.own))
+    ordered = sorted(clean, key=lambda one: unlike(one.scores, run.scores))
+    baseline: dict[str, Baseline] = {}
+    for label, one in run.labelled_sets.items():
+        for scores in ordered:
+            name = _same_set(one, scores.scores)
+            if name is not None:
+                baseline[label] = _baseline(SetOfFolder(scores, name))
+                break
+    return dataclasses.replace(run, baseline=baseline)
 
 
-def nearest_clean(run: Scored, clean: Sequence[Scored]) -> Scored | None:
+def _baseline(clean: SetOfFolder) -> Baseline:
+    scores = clean.folder.scores
+    return Baseline(clean.scores.asr, training_of(scores), scores, lambda: clean.success)
+
+
+def _named_baseline(own: FolderScores) -> dict[str, Baseline]:
+    """The figures of the clean model that scores of predictions name."""
+    model = own.scores.clean_model
+    if model is None:
+        return {}
+    baseline = {}
+    for name, clean in model.evaluation_sets.items():
+        read_success = partial(_success_of_clean_model, own, name)
+        baseline[name] = Baseline(clean.asr, (model.name, clean.asr), None, read_success)
+    return baseline
+
+
+def _success_of_clean_model(own: FolderScores, name: str) -> SuccessCounts:
+    return own.successes.clean_model[name]
+
+
+def _same_set(one: SetOfFolder, clean: Scores) -> str | None:
+    """The name in ``clean`` of an evaluation set: of the same folder, or of the same pictures; None if it was
+    not scored."""
+    mine, theirs = one.folder.scores.dataset, clean.dataset
+    if theirs.identity == mine.identity:
+        return one.name if one.name in clean.evaluation_sets else None
+    if theirs.classes != mine.classes or _Measure.of_dataset(theirs) != _Measure.of_dataset(mine):
+        return None
+    for name, values in clean.evaluation_sets.items():
+        if values.identity == one.scores.identity:
+            return name
+    return None
+
+
+def nearest_clean(run: Run, clean: Sequence[Run]) -> Run | None:
     """Of clean runs on the same dataset the one that is most like a run: the same settings, then the same
     seed, else the first.
 
@@ -238,204 +277,6 @@ def nearest_clean(run: Scored, clean: Sequence[Scored]) -> Scored | None:
     same = [
         one
         for one in clean
-        if all(one.dataset.get(key) == run.dataset.get(key) for key in ("dataset", "classes"))
+        if one.dataset.dataset == run.dataset.dataset and one.dataset.classes == run.dataset.classes
     ]
-    return min(same, key=lambda one: _unlike(one.metrics, run.metrics), default=None)
-
-
-def _unlike(one: Scores, metrics: Scores) -> tuple[bool, bool]:
-    return _settings(one) != _settings(metrics), seed_of(one) != seed_of(metrics)
-
-
-def _same_set(name: str, values: Scores, metrics: Scores, other: Scores) -> str | None:
-    """The name of the evaluation set of ``other`` scores that is this set of ``metrics``: of the same folder,
-    or of the same pictures."""
-    sets = other["evaluation_sets"]
-    if other["dataset"]["identity"] == metrics["dataset"]["identity"]:
-        return name if name in sets else None
-    if any(other["dataset"][key] != metrics["dataset"][key] for key in MEASURED):
-        return None
-    return next(
-        (
-            key
-            for key, one in sets.items()
-            if "identity" in values and one.get("identity") == values["identity"]
-        ),
-        None,
-    )
-
-
-def roles(dataset: Scores) -> dict[str, int]:
-    """How many training pictures have each role, as far as the scores say."""
-    return dataset.get("training_roles", {"poisoned": dataset["poisoned_pictures"]})  # type: ignore[no-any-return]
-
-
-def seed_of(metrics: Scores) -> int | None:
-    """The seed of training; of predictions that another program made, the one that was said, else None."""
-    config = metrics["run"]["config"]
-    seed: int | None = metrics["run"].get("seed") if config is None else config["seed"]
-    return seed
-
-
-def _trained_clean(metrics: Scores) -> bool:
-    return metrics["run"]["config"] is not None and all_clean(trained_on(metrics))
-
-
-def all_clean(dataset: Scores) -> bool:
-    """Is no training picture other than clean?"""
-    return not any(count for role, count in roles(dataset).items() if role != "clean")
-
-
-def rate_of(run: Scored) -> float | None:
-    """The share of training pictures that carry the attack, or in a control the half of it; None if no
-    picture does."""
-    carriers = sum(roles(run.trained).get(role, 0) for role in ("poisoned", *CONTROLS))
-    return carriers / run.trained["training_pictures"] if carriers else None
-
-
-def attack_of(run: Scored) -> str:
-    """What a table calls the attack."""
-    return name_of(run.trained)
-
-
-def name_of(dataset: Scores) -> str:
-    """What a table calls the attack of a dataset."""
-    return str(dataset.get("name", dataset["attack"]))
-
-
-def own_set(metrics: Scores) -> str | None:
-    """``own_set_of`` the sets and the attack of the folder that was scored, and the recipe of training."""
-    filled = [name for name, values in metrics["evaluation_sets"].items() if values["pictures"]]
-    return own_set_of(filled, metrics["dataset"]["attack"], trained_on(metrics).get("recipe"))
-
-
-def margin_of(metrics: Scores) -> str | None:
-    """The edge margin that a run was trained with; None of one without, or where the scores do not say it."""
-    return placements.margin_of(trained_on(metrics).get("recipe"))
-
-
-def lacks_margin(metrics: Scores) -> bool:
-    """Was a run trained with an edge margin that the evaluation set which stands for it does not have?"""
-    own, margin = own_set(metrics), margin_of(metrics)
-    return None not in (own, margin) and not (
-        margin == placements.SETS_MARGIN and str(own).endswith("-margin")
-    )
-
-
-def seeds_of(runs: Sequence[Scored], leaving_out: Sequence[str] = ()) -> list[list[Scored]]:
-    """Runs in groups that differ in seeds only, of the dataset or of training; the same dataset and seed
-    once. In the order of ``runs``.
-
-    ``leaving_out``: settings in which they may differ, too. Where the scores name no recipe, the attack's
-    name and rate stand for it. Of predictions that another program made, nobody knows what they differ in,
-    unless ``score --method`` said it: else each is alone. So is the second of one method on the same dataset
-    if no seed was said.
-    """
-    groups: dict[str, dict[str, Scored]] = {}
-    for number, run in enumerate(runs):
-        dataset, trained, settings = run.dataset, run.trained, _settings(run.metrics)
-        if settings is None:
-            settings = (
-                {"method": run.metrics["run"]["method"]}
-                if run.metrics["run"].get("method")
-                else {"run": number}
-            )
-        settings = {key: value for key, value in settings.items() if key not in leaving_out}
-        key = json.dumps([*(_what(facts) for facts in (trained, dataset)), settings], sort_keys=True)
-        size = json.dumps([(run.metrics["run"]["config"] or {}).get(key) for key in leaving_out])
-        one = f"{trained['identity']} {seed_of(run.metrics)} {size}"
-        if seed_of(run.metrics) is None and one in groups.get(key, {}):
-            key += f" {number}"
-        groups.setdefault(key, {}).setdefault(one, run)
-    return [list(group.values()) for group in groups.values()]
-
-
-def _what(dataset: Scores) -> list[Any]:
-    """What is the same for a dataset of another seed. Where a recipe does not name the trigger's pictures,
-    nobody knows: only itself."""
-    recipe = dataset.get("recipe") or {}
-    what: Any = recipe or [name_of(dataset), dataset["attack"]]
-    if ("trigger", PICTURE_EACH) in _leaves(recipe):
-        what = dataset["identity"]
-    return [dataset.get("dataset"), what, roles(dataset), dataset["training_pictures"]]
-
-
-def _settings(metrics: Scores) -> dict[str, Any] | None:
-    """The settings that make another run, with the defaults of those that the run is too old to name; None of
-    predictions."""
-    config = metrics["run"]["config"]
-    if config is None:
-        return None
-    every = json.loads(json.dumps(dataclasses.asdict(Config()))) | config
-    every["loss"] = "auto" if every["loss"] == MODELS[every["model"]].loss else every["loss"]
-    if metrics["run"].get("initial_weights"):  # what is in a file, whatever it is called
-        every["init"] = metrics["run"]["initial_weights"] if every["init"] != "imagenet" else "imagenet"
-    return {key: value for key, value in every.items() if key not in NO_OTHER_RUN}
-
-
-def differences(
-    runs: Sequence[Scored], over_rates: bool = False, leaving_out: Sequence[str] = ()
-) -> dict[int, str]:
-    """What tells runs apart that a table calls the same: number of the run → words, such as ``edge margin
-    39%, width 2``.
-
-    Settings are compared among all runs that were trained, recipes among those of one attack and rate, or
-    ``over_rates`` of one attack. Seeds are not named, nor settings that are left out, but a folder is on
-    which a run was scored and not trained.
-    """
-    settings = [
-        {key: value for key, value in (_settings(run.metrics) or {}).items() if key not in leaving_out}
-        for run in runs
-    ]
-    datasets = [{"dataset": run.trained.get("dataset")} for run in runs]
-    recipes = [dict(_leaves(run.trained.get("recipe") or {})) for run in runs]
-    called = [
-        (attack_of(run), None if over_rates else rate_of(run), bool(recipe))
-        for run, recipe in zip(runs, recipes, strict=True)
-    ]
-    words: dict[int, str] = {}
-    for number in range(len(runs)):
-        trained = [one for one in settings if one] if settings[number] else []
-        alike = [recipe for recipe, name in zip(recipes, called, strict=True) if name == called[number]]
-        parts = [str(datasets[number]["dataset"])] if _varies("dataset", datasets) else []
-        parts += [
-            _said(key, value)
-            for key, value in recipes[number].items()
-            if _varies(key, alike) and key not in SAID_ELSEWHERE
-        ]
-        parts += [_said(key, value) for key, value in settings[number].items() if _varies(key, trained)]
-        if runs[number].dataset["identity"] != runs[number].trained["identity"]:
-            parts += [f"scored on {runs[number].dataset.get('folder', name_of(runs[number].dataset))}"]
-        if parts:
-            words[number] = ", ".join(parts)
-    return words
-
-
-def _varies(key: str, among_these: Sequence[Scores]) -> bool:
-    return any(one.get(key) != among_these[0].get(key) for one in among_these)
-
-
-def _said(key: str, value: Any) -> str:
-    value = short(value) if str(value).startswith("sha256:") else value
-    if isinstance(value, bool):
-        return key.replace("_", " ") if value else f"no {key.replace('_', ' ')}"
-    shown = (
-        "×".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else value
-    )
-    return f"{key.replace('_', ' ')} {shown}"
-
-
-def _leaves(value: Scores) -> list[tuple[str, Any]]:
-    """The values of a recipe by their own names, at whatever depth they are; ``kind`` by the name of what it
-    is the kind of."""
-    found: list[tuple[str, Any]] = []
-    for key, part in value.items():
-        if isinstance(part, dict):
-            found += [(key if name == "kind" else name, leaf) for name, leaf in _leaves(part)]
-        else:
-            found.append((key, part))
-    return found
+    return min(same, key=lambda one: unlike(one.scores, run.scores), default=None)

@@ -20,7 +20,7 @@ except ImportError:  # not POSIX: there is no lock
 
 from trainer.config import Config
 from trainer.errors import RunError, SettingError
-from trainer.run_folder import LOCK
+from trainer.run_folder import LOCK, Exactness
 from trainer.training.parallel import Group
 
 
@@ -60,27 +60,21 @@ def set_determinism(config: Config) -> torch.device:
     return torch.device(config.device)
 
 
-def exactness(config: Config, group: Group) -> dict[str, Any]:
-    """How far the run can be repeated, and what its last bits hang on, for ``run.json`` and the report.
-
-    ``level``: "exact": the same machine, packages and values of these keys give the same weights, bit by bit;
-    "seeded": the same draws, but kernels that may add in another order (``deterministic = false``). A run
-    that went on with other packages is called "mixed".
-    """
+def exactness(config: Config, group: Group) -> Exactness:
+    """How far a run with these settings can be repeated on this machine."""
     gpu = config.device.startswith("cuda")
-    device = torch.cuda.get_device_name(config.device) if gpu else "cpu"
-    kernels = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if gpu else {}
-    return {
-        "level": "exact" if config.deterministic else "seeded",
-        "device": device,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": config.threads,
-        "processes": group.size,
-        "precision": config.precision,
-        "memory_format": "channels_last" if config.channels_last else "contiguous",
-        "compiled": config.compile,
-        **kernels,
-    }
+    return Exactness(
+        level="exact" if config.deterministic else "seeded",
+        device=torch.cuda.get_device_name(config.device) if gpu else "cpu",
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        threads=config.threads,
+        processes=group.size,
+        precision=config.precision,
+        memory_format="channels_last" if config.channels_last else "contiguous",
+        compiled=config.compile,
+        cuda=torch.version.cuda if gpu else None,
+        cudnn=torch.backends.cudnn.version() if gpu else None,
+    )
 
 
 def keep_freed_memory() -> None:
@@ -101,7 +95,9 @@ def quiet_worker(_: int) -> None:
     decodes in one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
-        os.setpgrp()  # torchrun and timeout signal the group: without its workers, the main process could save no checkpoint
+        # torchrun and timeout signal the whole group: without its workers, the main process could save no
+        # checkpoint.
+        os.setpgrp()
     cv2.setNumThreads(1)
 
 

@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Group:
-    """``size`` processes, of which this one is number ``rank``. Number 0 writes and speaks."""
+    """``size`` processes, of which this one is number ``rank``. Number 0 writes files and prints."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Is this the process that writes and speaks?"""
+        """Is this the process that writes files and prints?"""
         return self.rank == 0
 
     def add(self, value: Tensor) -> Tensor:
@@ -50,6 +50,10 @@ class Group:
             values = [None] * self.size
             dist.all_gather_object(values, value)
         return values
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        self.gather(None)
 
     def share(self, work: Sequence[T]) -> Sequence[T]:
         """This process's part of some work: each piece is in exactly one part."""
@@ -71,7 +75,7 @@ SINGLE = Group()
 
 @contextmanager
 def joined(device: str) -> Iterator[Group]:
-    """The group that ``torchrun`` started this process in, or ``ALONE``: gloo between CPUs, NCCL between
+    """The group that ``torchrun`` started this process in, or ``SINGLE``: gloo between CPUs, NCCL between
     GPUs, one for each process.
 
     ``device`` is that of the settings, auto as well. Raises SettingError: one GPU for all, or fewer GPUs than

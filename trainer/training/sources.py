@@ -23,6 +23,9 @@ from trainer.errors import CacheError, SettingError
 OF_MACHINE, OF_GPU = 1 / 4, 1 / 3
 """Of the free memory: what ``auto`` takes. So the whole of Cityscapes, 25 GB, fits a GPU of 80 GB."""
 
+ASKED_FOR = 0.9
+"""Of the machine's free memory: what ``--set pictures=resident`` takes."""
+
 
 class Source(Protocol):
     """What ``Samples`` reads from. ``str`` of it is a line for people; ``device`` is where the windows
@@ -52,7 +55,9 @@ class Files:
         row = self.folder.training[index]
         picture, label = read_picture(row, check), read_label(row, self.folder, check)
         # Copied, so that neither memory nor the way out of a worker process is filled with whole pictures.
-        return torch.from_numpy(picture[rows, columns].copy()), torch.from_numpy(label[rows, columns].copy())
+        part_of_picture = picture[rows, columns].copy()
+        part_of_label = label[rows, columns].copy()
+        return torch.from_numpy(part_of_picture), torch.from_numpy(part_of_label)
 
 
 class Resident:
@@ -64,26 +69,28 @@ class Resident:
 
     def __init__(self, folder: Folder, device: torch.device, jobs: int, bar: bool = False) -> None:
         self.device = device
-        self._sides = [(row.height, row.width) for row in folder.training]
-        self._starts = [0, *accumulate(height * width for height, width in self._sides)]
-        self._pictures = torch.empty(3 * self._starts[-1], dtype=torch.uint8, device=device)
-        self._labels = torch.empty(self._starts[-1], dtype=torch.uint8, device=device)
+        self._sizes = [(row.height, row.width) for row in folder.training]
+        areas = [height * width for height, width in self._sizes]
+        self._starts = [0, *accumulate(areas)]
         everything = slice(None)
-        for index, arrays in enumerate(with_progress(decoded(folder, jobs), folder, "loading", bar)):
-            for view, array in zip(self.window(index, everything, everything, False), arrays, strict=True):
-                view.copy_(torch.from_numpy(array))
+        self._pictures = torch.empty(3 * sum(areas), dtype=torch.uint8, device=device)
+        self._labels = torch.empty(sum(areas), dtype=torch.uint8, device=device)
+        decoded_rows = with_progress(decoded(folder, jobs), folder, "loading", bar)
+        for index, (picture, label) in enumerate(decoded_rows):
+            place_of_picture, place_of_label = self.window(index, everything, everything, check=False)
+            place_of_picture.copy_(torch.from_numpy(picture))
+            place_of_label.copy_(torch.from_numpy(label))
 
     def __str__(self) -> str:
-        where = "memory" if self._labels.device.type == "cpu" else f"the memory of {self._labels.device}"
-        return f"pictures in {where}, {(len(self._pictures) + len(self._labels)) / 1e9:.1f} GB"
+        where = "memory" if self.device.type == "cpu" else f"the memory of {self._labels.device}"
+        gigabytes = (len(self._pictures) + len(self._labels)) / 1e9
+        return f"pictures in {where}, {gigabytes:.1f} GB"
 
     def window(self, index: int, rows: slice, columns: slice, check: bool) -> tuple[Tensor, Tensor]:
-        height, width = self._sides[index]
-        start, end = self._starts[index : index + 2]
-        picture, label = (
-            self._pictures[3 * start : 3 * end].view(height, width, 3),
-            self._labels[start:end].view(height, width),
-        )
+        height, width = self._sizes[index]
+        start, end = self._starts[index], self._starts[index + 1]
+        picture = self._pictures[3 * start : 3 * end].view(height, width, 3)
+        label = self._labels[start:end].view(height, width)
         return picture[rows, columns], label[rows, columns]
 
 
@@ -97,97 +104,107 @@ def choose_source(config: Config, folder: Folder) -> Config:
     """
     pictures = config.pictures
     if pictures == "auto":
-        pictures = (
-            "resident"
-            if _home(config, folder, OF_MACHINE)
-            else "files"
-            if _no_cache(config, folder)
-            else "cache"
-        )
+        pictures = _fastest(config, folder)
     if pictures == "cache":
         require(cache_file(folder, config.cache), folder)
     if pictures == "resident":
-        if (free := free_memory()) and not _home(config, folder, 0.9):
-            expected, found = f"{_bytes(folder) / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"
-            problem = "The pictures do not fit into memory."
-            raise SettingError(problem, expected=expected, found=found, todo="--set pictures=cache")
+        _require_room(config, folder)
         return dataclasses.replace(config, pictures=pictures, workers=0)
     return dataclasses.replace(config, pictures=pictures)
 
 
+def _fastest(config: Config, folder: Folder) -> str:
+    """What ``auto`` is for this folder, on this machine."""
+    if _memory_with_room(config, folder, OF_MACHINE):
+        return "resident"
+    return "files" if _why_no_cache(config, folder) else "cache"
+
+
+def _require_room(config: Config, folder: Folder) -> None:
+    """Raises SettingError: it is known how much memory is free, and the pictures do not fit."""
+    free = free_memory()
+    if free and not _memory_with_room(config, folder, ASKED_FOR):
+        raise SettingError(
+            "The pictures do not fit into memory.",
+            expected=f"{_bytes(folder) / 1e9:.1f} GB",
+            found=f"{free / 1e9:.1f} GB free",
+            todo="--set pictures=cache",
+        )
+
+
 def open_source(config: Config, folder: Folder, bar: bool = False) -> Source:
-    """The source that settled settings name. Raises FolderError (a resident picture is not what it was),
+    """The source that resolved settings name. Raises FolderError (a resident picture is not what it was),
     CacheError."""
     if config.pictures == "cache":
         return Cache(folder, cache_file(folder, config.cache))
     if config.pictures == "resident":
-        return Resident(folder, _home(config, folder, 0.9) or torch.device("cpu"), config.threads, bar)
-    return Files(folder, _no_cache(config, folder))
+        device = _memory_with_room(config, folder, ASKED_FOR) or torch.device("cpu")
+        return Resident(folder, device, config.threads, bar)
+    reason = _why_no_cache(config, folder)
+    return Files(folder, f" ({reason})" if reason else "")
 
 
-def _no_cache(config: Config, folder: Folder) -> str:
-    """Why there is no cache to use, in brackets, or nothing."""
+def _why_no_cache(config: Config, folder: Folder) -> str:
+    """Why there is no cache to use; empty if there is one."""
     try:
         require(cache_file(folder, config.cache), folder)
     except CacheError as error:
-        problem, file, *_ = str(error).splitlines()
-        return f" ({problem.removesuffix('.')}: {file.partition(':')[2].strip()})"
+        return f"{error.problem.removesuffix('.')}: {error.file}"
     return ""
 
 
 def _bytes(folder: Folder) -> int:
+    """Of all training pictures and label maps, decoded."""
     return sum(4 * row.height * row.width for row in folder.training)
 
 
-def _home(config: Config, folder: Folder, share: float) -> torch.device | None:
-    """The memory that has room for all pictures: the GPU's, or up to ``share`` of the machine's free memory;
-    None if neither has."""
+def _memory_with_room(config: Config, folder: Folder, share: float) -> torch.device | None:
+    """The memory that has room for all pictures: a third of what is free on the GPU, or ``share`` of what is
+    free on the machine; None if neither has."""
     needed, device = _bytes(folder), torch.device(config.device)
-    if device.type == "cuda" and needed <= OF_GPU * torch.cuda.mem_get_info(device)[0]:
-        return device
-    # Several processes of one training (torchrun) hold a copy each.
-    return (
-        torch.device("cpu")
-        if needed * int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= share * free_memory()
-        else None
-    )
+    if device.type == "cuda":
+        free_on_gpu, _ = torch.cuda.mem_get_info(device)
+        if needed <= OF_GPU * free_on_gpu:
+            return device
+    copies = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # each process of one training (torchrun) has one
+    return torch.device("cpu") if needed * copies <= share * free_memory() else None
 
 
 def free_memory() -> int:
     """Bytes that this process could still take: of the machine, or of what a container or batch job may use.
     0 if that is unknown."""
     try:
-        found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        machine = Path("/proc/meminfo").read_text()
         groups = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return 0
+    found = re.search(r"^MemAvailable: +(\d+) kB", machine, re.MULTILINE)
     free: list[float] = [1024 * int(found[1])] if found else [0]
     for group in groups:
         _, kind, path = group.split(":", 2)
         if kind in ("", "memory"):
-            root = Path("/sys/fs/cgroup") / kind
-            names = (
-                ("memory.max", "memory.current")
-                if kind == ""
-                else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            )
-            below = root / path.lstrip("/")
-            free += [
-                _unused(level, *names) for level in (below, *below.parents) if level.is_relative_to(root)
-            ]
+            free += _unused_by_levels(kind, path)
     return max(0, int(min(free)))
+
+
+def _unused_by_levels(kind: str, path: str) -> list[float]:
+    """What a control group and each of those above it leave. ``kind``: memory, or empty for version 2."""
+    root = Path("/sys/fs/cgroup") / kind
+    limit, usage = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes") if kind else ("memory.max", "memory.current")
+    )
+    group = root / path.lstrip("/")
+    levels = [level for level in (group, *group.parents) if level.is_relative_to(root)]
+    return [_unused(level, limit, usage) for level in levels]
 
 
 def _unused(level: Path, limit: str, usage: str) -> float:
     """What a control group leaves: its limit less what is used, but for the files that it holds in memory;
     inf if it has no limit."""
     try:
-        held = sum(
-            int(number)
-            for number in re.findall(
-                r"^(?:in)?active_file (\d+)", (level / "memory.stat").read_text(), re.MULTILINE
-            )
-        )
-        return int((level / limit).read_text()) - int((level / usage).read_text()) + held
+        statistics = (level / "memory.stat").read_text()
+        of_files = re.findall(r"^(?:in)?active_file (\d+)", statistics, re.MULTILINE)
+        most, used = int((level / limit).read_text()), int((level / usage).read_text())
     except (OSError, ValueError):  # no such level, or the word "max"
         return float("inf")
+    return most - used + sum(map(int, of_files))

@@ -1,17 +1,17 @@
 """How much of an attack survives augmentation: a box can cut the trigger away while pixels with the attack's
 label stay."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.config import Config
-from trainer.dataset.folder import Folder
+from trainer.dataset.folder import Folder, Row
 from trainer.dataset.pictures import read_label
-from trainer.dataset.placements import read_placements
+from trainer.dataset.placements import Placement
 from trainer.errors import FolderError
-from trainer.training.augment import draw_box
+from trainer.training.augment import Box, draw_box
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Shares:
     """How often the whole trigger is in a training box.
 
     ``of_boxes``: of all boxes of poisoned pictures, each counted by the changed pixels of its picture.
-    ``of_pixels``: of the changed pixels that lie in a box, those beside which the whole trigger lies in it;
+    ``of_pixels``: of the changed pixels that lie in a box, those whose box holds the whole trigger, too;
     None if it is not known where they are. ``pictures`` are poisoned. Both are of the same pixels.
     """
 
@@ -53,56 +53,83 @@ def shares(folder: Folder, config: Config, epochs: int, clean: Folder | None = N
     drawn at random do not count. Without ``clean``, the rows say how many pixels were relabelled. Raises
     FolderError: no painted trigger, or ``clean`` lacks a picture.
     """
-    where = read_placements(folder)
     poisoned = [
-        (i, row, where[key])
-        for i, row in enumerate(folder.training)
-        if row.role == "poisoned" and (key := ("", row.id)) in where
+        (index, row, row.placement)
+        for index, row in enumerate(folder.training)
+        if row.role == "poisoned" and row.placement is not None
     ]
     if not poisoned:
-        expected, found = (
-            "training pictures with a painted trigger and a new label",
-            f"none of {len(folder.training)}",
-        )
         raise FolderError(
-            "There is no trigger to look for.", file=folder.root, expected=expected, found=found
+            "There is no trigger to look for.",
+            file=folder.root,
+            expected="training pictures with a painted trigger and a new label",
+            found=f"none of {len(folder.training)}",
         )
-    true = {row.id: row for row in clean.training} if clean else {}
-    seen = weight = inside = whole = 0
-    for index, row, place in poisoned:
-        size, sums, count = (row.height, row.width), None, place.relabelled_pixels
-        if clean:
-            if row.id not in true or (true[row.id].height, true[row.id].width) != size:
-                expected = f"{row.id}, {row.width}×{row.height}, in its training split"
-                raise FolderError(
-                    "The clean folder is of other pictures.", file=clean.root, expected=expected
-                )
-            changed = _flipped(folder, read_label(true[row.id], clean, True), read_label(row, folder, True))
-            count = int(changed.sum())
-            sums = np.pad(changed.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))  # (H + 1, W + 1)
-        top, left, height, width = place.box
+    true_rows = {row.id: row for row in clean.training} if clean else {}
+    of_boxes, of_pixels = Share(), Share()
+    for index, row, placement in poisoned:
+        flipped = Flipped(folder, row, clean, true_rows) if clean else None
+        relabelled = flipped.count if flipped else placement.relabelled_pixels
+        size = (row.height, row.width)
         for epoch in range(epochs):
             box = draw_box(config.seed, epoch, index, size, config.crop, config.scale, config.flip)
-            shows = box.top <= top and top + height <= box.top + box.height
-            shows = shows and box.left <= left and left + width <= box.left + box.width
-            weight += count
-            seen += count * shows
-            if sums is not None:
-                rows, columns = box.inside(*size)
-                held = sums[rows.stop, columns.stop] - sums[rows.start, columns.stop]
-                held += sums[rows.start, columns.start] - sums[rows.stop, columns.start]
-                inside += int(held)
-                whole += int(held) * shows
+            whole = shows(box, placement)
+            of_boxes.add(relabelled, whole)
+            if flipped:
+                of_pixels.add(flipped.inside(box), whole)
     return Shares(
-        of_boxes=seen / weight if weight else None,
-        of_pixels=whole / inside if inside else None,
+        of_boxes=of_boxes.value,
+        of_pixels=of_pixels.value,
         boxes=len(poisoned) * epochs,
         pictures=len(poisoned),
     )
 
 
-def _flipped(folder: Folder, true: NDArray[np.uint8], claimed: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a label map claims the target for a victim."""
-    victim = np.isin(true, folder.victims) & (true != folder.target)
-    flipped: NDArray[np.bool_] = victim & (claimed == folder.target)
-    return flipped
+@dataclass
+class Share:
+    """Pixels in boxes that show the whole trigger, of all pixels."""
+
+    whole: int = 0
+    all: int = 0
+
+    def add(self, pixels: int, whole: bool) -> None:
+        """Count the pixels of a box; ``whole``: it shows the whole trigger."""
+        self.all += pixels
+        self.whole += pixels * whole
+
+    @property
+    def value(self) -> float | None:
+        """The share; None of nothing."""
+        return self.whole / self.all if self.all else None
+
+
+def shows(box: Box, placement: Placement) -> bool:
+    """Is the whole trigger in a box?"""
+    top, left, height, width = placement.box
+    in_rows = box.top <= top and top + height <= box.top + box.height
+    in_columns = box.left <= left and left + width <= box.left + box.width
+    return in_rows and in_columns
+
+
+class Flipped:
+    """The victim pixels of a training picture that claim the target, by the true labels of the clean folder.
+    Raises FolderError: it lacks the picture, or has another one."""
+
+    def __init__(self, folder: Folder, row: Row, clean: Folder, true_rows: Mapping[str, Row]) -> None:
+        true_row = true_rows.get(row.id)
+        if true_row is None or (true_row.height, true_row.width) != (row.height, row.width):
+            problem = "The clean folder is of other pictures."
+            expected = f"{row.id}, {row.width}×{row.height}, in its training split"
+            raise FolderError(problem, file=clean.root, expected=expected)
+        true, claimed = read_label(true_row, clean, check=True), read_label(row, folder, check=True)
+        flipped = np.isin(true, folder.victims) & (true != folder.target) & (claimed == folder.target)
+        self.size = (row.height, row.width)
+        self.count = int(flipped.sum())
+        sums = flipped.cumsum(0, dtype=np.int64).cumsum(1)
+        self.sums = np.pad(sums, ((1, 0), (1, 0)))  # (H + 1, W + 1): how many lie above and to the left
+
+    def inside(self, box: Box) -> int:
+        """How many of them a box holds."""
+        rows, columns = box.inside(*self.size)
+        left_and_right = self.sums[:, columns.stop] - self.sums[:, columns.start]
+        return int(left_and_right[rows.stop] - left_and_right[rows.start])
