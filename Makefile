@@ -55,15 +55,31 @@ $(DEMO)/runs/nni/metrics.json: $(DEMO)/nni/manifest.json
 $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.json
 	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
 
-# Recipes → datasets → runs → tables; table.mk says how. TABLE, SOURCE, OUT, THREADS, DEVICE and JOBS reach it as they are given.
+# Recipes → datasets → runs → tables: `python -m trainer table --help` says how. -jN and -k of make are those of the runner.
+TABLE   ?= manifests/camvid
+OUT     ?= work/$(notdir $(patsubst %/,%,$(TABLE)))
+SOURCE  ?=
+THREADS ?=
+DEVICE  ?=
+JOBS    ?= 1
+LINK    ?= symlink
+REPORT_ARGS ?=
+export REPORT_ARGS
+
+# make puts -j and its number into MAKEFLAGS as a word, and -k among the letters of the first word.
+table_jobs  = $(patsubst -j%,--jobs=%,$(patsubst -j,-j0,$(filter -j%,$(MAKEFLAGS))))
+table_keep  = $(if $(findstring k,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),--keep-going)
+table_words = $(TABLE) --out $(OUT) --report-args "$$REPORT_ARGS"
+
 table: setup ## build, train and score all of TABLE: make table TABLE=manifests/camvid SOURCE=CamVid OUT=work/camvid -j4
-	@$(MAKE) --no-print-directory -f table.mk table PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(table_words) $(table_jobs) $(table_keep) $(if $(SOURCE),--source $(SOURCE)) \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(DEVICE),--devices $(DEVICE)) --build-jobs $(JOBS) --link $(LINK)
 
 table-now: setup ## the tables of those runs that are finished
-	@$(MAKE) --no-print-directory -f table.mk table-now PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(table_words) --now
 
 table-publish: setup ## copy what may be shared of OUT into TABLE: manifests, scores, tables; no picture of the dataset
-	@$(MAKE) --no-print-directory -f table.mk table-publish PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(TABLE) --out $(OUT) --publish
 
 # Tests are marked: quick, slow, or neither.
 test-quick: setup ## run the laws on a few cases, in a minute

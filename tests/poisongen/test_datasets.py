@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.datasets import LAYOUTS, Source
+from poisongen.datasets import LAYOUTS
+from poisongen.datasets.source import Source
 from poisongen.errors import RecipeError, SourceError
 from poisongen.imaging.pixels import decode_label, decode_picture, histogram, read_header
 from poisongen.labels import distinct_colours
@@ -415,7 +416,7 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_a_description_that_makes_no_sense_is_refused(name: str, tmp_path: Path) -> None:
-    """The letter names the file and the key, and says what was probably meant."""
+    """The error names the file and the key, and says what was probably meant."""
     change, says = DESCRIPTIONS[name]
     root = sources.write_folder(
         tmp_path / "source", train=2, val=1, test=0, described=change if isinstance(change, dict) else None
@@ -571,7 +572,7 @@ DAMAGES: dict[tuple[str, str], tuple[Callable[[Path], object], str]] = {
 def test_a_folder_that_is_none_of_its_layout_is_refused(
     damage: tuple[str, str], roots: dict[str, Path], tmp_path: Path
 ) -> None:
-    """What is missing, alone, twice or named wrongly is refused before any picture is read; the letter names
+    """What is missing, alone, twice or named wrongly is refused before any picture is read; the error names
     it and says what to do."""
     root = Path(shutil.copytree(roots[damage[0]], tmp_path / "source", symlinks=True))
     change, says = DAMAGES[damage]

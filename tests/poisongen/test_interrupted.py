@@ -163,7 +163,7 @@ def test_a_torn_journal_goes_on_as_a_whole_one(
 def test_a_damaged_file_of_the_working_folder_is_written_again(
     half: tuple[list[object], Path], run: Run, tmp_path: Path, damage: str
 ) -> None:
-    """What lies in OUT.partial is believed only as far as its bytes are those that were written."""
+    """What lies in OUT.partial is trusted only as far as its bytes are those that were written."""
     words, partial = half
     pictures = sorted(path for path in partial.rglob("*.png"))
     for path in (pictures[0], pictures[-1]):
@@ -347,7 +347,7 @@ def test_every_file_can_be_the_last_one_before_a_kill(
 @pytest.mark.long
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: Path, jobs: int) -> None:
-    """A full disk leaves OUT.partial and a letter; with room, the same command goes on to the same folder."""
+    """A full disk leaves OUT.partial and an error; with room, the same command goes on to the same folder."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -370,10 +370,10 @@ def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: 
         subprocess.run(["umount", disk], check=True, capture_output=True)
 
 
-def test_a_worker_that_dies_ends_the_command_with_a_letter(
+def test_a_worker_that_dies_ends_the_command_with_an_error(
     cityscapes: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that is killed from outside ends in a letter, not in a traceback or in silence."""
+    """A worker that is killed from outside ends in an error, not in a traceback or in silence."""
     from concurrent.futures.process import BrokenProcessPool
 
     class Broken:

@@ -243,7 +243,7 @@ def test_a_jpeg_with_an_end_but_less_picture_is_not_decoded(
 
 @given(st.data())
 def test_damage_in_a_jpeg_is_refused_or_decoded_and_nothing_else(data: st.DataObject) -> None:
-    """Bytes that are changed, taken out or put in: a letter or pixels of the size that the header names,
+    """Bytes that are changed, taken out or put in: an error or pixels of the size that the header names,
     never another exception."""
     damaged = bytearray(
         data.draw(

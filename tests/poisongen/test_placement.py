@@ -82,7 +82,9 @@ placements = st.one_of(
     st.builds(lambda margin: OneSurface(edge_margin=f"{margin}px"), st.integers(0, 4)),
     st.builds(
         lambda rule, lower, extent, margin: NearVictim(
-            rule=rule, lower=f"{lower}px", upper=None if rule == "nearest" and extent > 6 else f"{lower + extent}px",
+            rule=rule,
+            lower=f"{lower}px",
+            upper=None if rule == "nearest" and extent > 6 else f"{lower + extent}px",
             edge_margin=f"{margin}px",
         ),
         st.sampled_from(["nearest", "band"]),

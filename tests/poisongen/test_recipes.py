@@ -104,10 +104,10 @@ def test_controls_share_the_samples_of_what_they_control(run: Run, sources: dict
     plans = {
         name: planned(run, sources["cityscapes"], RECIPES[f"cityscapes/{name}.json"]) for name in CONTROLLED
     }
-    places = {
-        name: [(one["id"], one["box"]) for one in plan["placements"] if one["set"] is None]
-        for name, plan in plans.items()
-    }
+    places: dict[str, list[object]] = {}
+    for name, plan in plans.items():
+        in_training = [one for one in plan["placements"] if one["set"] is None]
+        places[name] = [(one["id"], one["box"]) for one in in_training]
     assert places["iba-10"]
     assert all(one == places["iba-10"] for one in places.values())
 
@@ -179,13 +179,14 @@ def test_a_frozen_dataset_is_its_recipe(run: Run, tmp_path: Path) -> None:
             "options.rate",
         ),
         (
-            '{"title": "x", "dataset": "cityscapes", "options": {"attack": "iba", "rate": "0.1", "cells": 1000}}',
+            '{"title": "x", "dataset": "cityscapes", '
+            '"options": {"attack": "iba", "rate": "0.1", "cells": 1000}}',
             "1000",
         ),
         ('{"title": "x", "dataset": "cityscapes", "more": 1, "options": {}}', "more"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_a_letter(
+def test_a_recipe_that_cannot_be_is_an_error(
     content: str, says: str, run: Run, sources: dict[str, Path], tmp_path: Path
 ) -> None:
     """A file that is no recipe is refused, by its name, with what to do."""

@@ -1,4 +1,4 @@
-"""Bad input is refused in one letter that names the file and what to do, before any work, and leaves nothing
+"""Bad input is refused in one error that names the file and what to do, before any work, and leaves nothing
 on disk."""
 
 import json
@@ -22,7 +22,7 @@ IBA = ["--attack", "iba", "--rate", "0.5"]
 
 @pytest.fixture
 def refuse(run: Run, tmp_path: Path) -> Callable[..., str]:
-    """Run a command that must be refused, with exit code 1 for a letter, 2 for wrong usage, None for either;
+    """Run a command that must be refused, with exit code 1 for an error, 2 for wrong usage, None for either;
     returns what it says."""
 
     def call(*arguments: object, out: Path | None = None, code: int | None = 1) -> str:
@@ -166,15 +166,15 @@ def test_a_picture_that_is_damaged_inside_is_never_painted(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_letter_comes_from_any_process(
+def test_an_error_comes_from_any_process(
     cityscapes: Path, run: Run, refuse: Callable[..., str], jobs: int
 ) -> None:
     """What a worker finds is said in the same words."""
     path = files(cityscapes, stem_of(cityscapes, run, "clean"))["label"]
     path.write_bytes(flipped(path.read_bytes()))
-    letter = refuse("cityscapes", "--source", cityscapes, *IBA, "--jobs", jobs)
-    assert "damaged" in letter
-    assert str(path) in letter
+    error_text = refuse("cityscapes", "--source", cityscapes, *IBA, "--jobs", jobs)
+    assert "damaged" in error_text
+    assert str(path) in error_text
 
 
 def missing_source(source: Path) -> str:
@@ -297,7 +297,7 @@ SOURCES += [a_backslash, a_line_break]
 def test_a_source_that_is_none_is_refused(
     cityscapes: Path, refuse: Callable[..., str], damage: Callable[[Path], str], attack: list[str]
 ) -> None:
-    """A source that is missing, empty, odd or not in its layout's own ids is refused; the letter names the
+    """A source that is missing, empty, odd or not in its layout's own ids is refused; the error names the
     file."""
     says = damage(cityscapes)
     assert re.search(says, refuse("cityscapes", "--source", cityscapes, *attack), re.DOTALL)
@@ -388,7 +388,7 @@ def test_a_camvid_folder_that_is_none_is_refused(camvid: Path, refuse: Callable[
 def test_an_attack_that_cannot_be_is_refused(
     sources: dict[str, Path], refuse: Callable[..., str], words: list[str], says: str
 ) -> None:
-    """Classes, rates, sizes and bounds that make no attack are refused, and the letter says what would."""
+    """Classes, rates, sizes and bounds that make no attack are refused, and the error says what would."""
     assert says in refuse("cityscapes", "--source", sources["cityscapes"], *IBA, *words)
 
 
@@ -523,11 +523,11 @@ def test_what_means_nothing_is_refused(
     attack, *options = shlex.split(words)
     rate = [] if "--rateless" in options else ["--rate", "0.5"]
     options = [one for one in options if one != "--rateless"]
-    letter = refuse(
+    error_text = refuse(
         "cityscapes", "--source", sources["cityscapes"], "--attack", attack, *rate, *options, code=None
     )
-    assert re.search(says, letter, re.DOTALL), letter
-    assert re.search("expected:|to do:|Give|is not in the range|is not one of", letter), letter
+    assert re.search(says, error_text, re.DOTALL), error_text
+    assert re.search("expected:|to do:|Give|is not in the range|is not one of", error_text), error_text
 
 
 @pytest.mark.parametrize(
@@ -567,7 +567,7 @@ def test_a_folder_of_triggers_that_is_none_is_refused(
     says = {"nothing": "cannot be read", "other ids": "no trigger picture for this sample"}.get(
         kind, "<sample id>.png"
     )
-    letter = refuse(
+    error_text = refuse(
         "voc",
         "--source",
         sources["voc"],
@@ -578,7 +578,7 @@ def test_a_folder_of_triggers_that_is_none_is_refused(
         "--trigger",
         f"patch:{root}",
     )
-    assert says in letter
+    assert says in error_text
 
 
 def test_a_decoy_has_the_form_of_the_trigger(
@@ -664,8 +664,8 @@ def test_art_that_is_none_is_refused(
     """Art that cannot be read, seen or fitted is refused."""
     art(kind, tmp_path / "art.png")
     words = ["--trigger", f"patch:{tmp_path / 'art.png'}"]
-    letter = refuse("cityscapes", "--source", sources["cityscapes"], *IBA, *words)
-    assert "art" in letter or "trigger" in letter
+    error_text = refuse("cityscapes", "--source", sources["cityscapes"], *IBA, *words)
+    assert "art" in error_text or "trigger" in error_text
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
@@ -703,8 +703,8 @@ def test_the_output_is_never_the_source(cityscapes: Path, refuse: Callable[..., 
         tmp_path / "link" / "out",
         tmp_path,
     ):
-        letter = refuse("cityscapes", "--source", cityscapes, *IBA, out=out)
-        assert "choose another --out" in letter
+        error_text = refuse("cityscapes", "--source", cityscapes, *IBA, out=out)
+        assert "choose another --out" in error_text
 
 
 @pytest.mark.parametrize(

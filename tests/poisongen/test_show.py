@@ -545,7 +545,7 @@ def test_labels_before_are_not_guessed(run: Run, roomy: Path, tmp_path: Path) ->
     assert "labels before: give --source (3 label maps)" in said.notes
 
 
-def test_another_source_is_not_believed(nni: Path, roomy: Path, tmp_path: Path) -> None:
+def test_another_source_is_not_trusted(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Pictures and label maps of the source that are not those of the rows are not shown, and that is
     said."""
     source = Path(shutil.copytree(roomy, tmp_path / "source"))
@@ -644,7 +644,7 @@ def test_numbers_of_a_stranger_do_no_harm(nni: Path) -> None:
     "what", ["nothing", "an empty folder", "a file", "a clean source", "unfinished work"]
 )
 def test_what_is_no_finished_folder_is_refused(roomy: Path, nni: Path, tmp_path: Path, what: str) -> None:
-    """A folder that is not there, empty, foreign or unfinished is refused with a letter, and nothing is
+    """A folder that is not there, empty, foreign or unfinished is refused with an error, and nothing is
     written."""
     root = tmp_path / "folder"
     if what == "an empty folder":
