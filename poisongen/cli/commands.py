@@ -101,8 +101,8 @@ _WRITING = ("source", "out", "jobs", "link", "restart", "as_json", "dry_run")
 
 def _parted(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The options of a command as ``Writing``, and all others."""
-    writing = {name: value for name, value in options.items() if name in _WRITING}
-    others = {name: value for name, value in options.items() if name not in _WRITING}
+    others = dict(options)
+    writing = {name: others.pop(name) for name in _WRITING if name in options}
     return _actions().Writing(**writing), others
 
 

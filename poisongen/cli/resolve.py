@@ -226,16 +226,21 @@ def _what_lacks(option: Option, named: NamedAttack, trigger: Trigger) -> str:
 
 def _who_has(option: Option) -> list[str]:
     """The choices that have the option's field, as they are typed."""
+    having = []
     if option.part is Part.TRIGGER:
-        kinds = {f"--trigger {kind.words or name}": kind for name, kind in TRIGGERS.items()}
-        return [words for words, kind in kinds.items() if option.field in kind.model_fields]
-    parts: dict[str, Choice | None] = {}
-    if option.part is Part.PLACEMENT:
-        parts = {name: attack.placement for name, attack in ATTACKS.items()}
-    elif option.part is Part.RELABEL:
-        parts = {name: attack.relabel for name, attack in ATTACKS.items()}
-    having = [name for name, part in parts.items() if part and option.field in type(part).model_fields]
-    return [f"--attack {name}" for name in having]
+        for name, kind in TRIGGERS.items():
+            if option.field in kind.model_fields:
+                having.append(f"--trigger {kind.words or name}")
+        return having
+    for name, attack in ATTACKS.items():
+        chosen: Choice | None = None
+        if option.part is Part.PLACEMENT:
+            chosen = attack.placement
+        elif option.part is Part.RELABEL:
+            chosen = attack.relabel
+        if chosen is not None and option.field in type(chosen).model_fields:
+            having.append(f"--attack {name}")
+    return having
 
 
 def _evaluation_sets(
