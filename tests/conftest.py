@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from poisongen.cli.commands import main
+from tests.support.asked import asked
+from tests.support.cases import CASES, DATASETS
 from tests.support.commands import Outcome, Run
-from tests.support.frozen import CASES, DATASETS, Frozen, asked, command, listing, once
+from tests.support.frozen import Frozen, command, listing, once
 from tests.support.oracles import save
+from tests.support.refusals import Refuse
 from tests.support.sources import write_ade20k, write_folder, write_voc
 from tests.support.streets import write_camvid, write_cityscapes
 
@@ -51,6 +54,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return Outcome(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return call
+
+
+@pytest.fixture
+def refuse(run: Run, tmp_path: Path) -> Refuse:
+    """Run a command that must be refused, in an empty folder."""
+    return Refuse(run, tmp_path)
 
 
 @pytest.fixture
@@ -173,7 +182,8 @@ def real() -> Path:
     """The folder of real data, where there is one."""
     if REAL not in os.environ:
         pytest.skip(
-            f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ to test on real data"
+            f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ "
+            "to test on real data"
         )
     root = Path(os.environ[REAL])
     for name in ("cityscapes", "camvid", "ade20k", "voc"):

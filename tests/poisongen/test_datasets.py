@@ -415,7 +415,7 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_a_description_that_makes_no_sense_is_refused(name: str, tmp_path: Path) -> None:
-    """The letter names the file and the key, and says what was probably meant."""
+    """The error text names the file and the key, and says what was probably meant."""
     change, says = DESCRIPTIONS[name]
     root = sources.write_folder(
         tmp_path / "source", train=2, val=1, test=0, described=change if isinstance(change, dict) else None
@@ -571,7 +571,7 @@ DAMAGES: dict[tuple[str, str], tuple[Callable[[Path], object], str]] = {
 def test_a_folder_that_is_none_of_its_layout_is_refused(
     damage: tuple[str, str], roots: dict[str, Path], tmp_path: Path
 ) -> None:
-    """What is missing, alone, twice or named wrongly is refused before any picture is read; the letter names
+    """What is missing, alone, twice or named wrongly is refused before any picture is read; the error names
     it and says what to do."""
     root = Path(shutil.copytree(roots[damage[0]], tmp_path / "source", symlinks=True))
     change, says = DAMAGES[damage]

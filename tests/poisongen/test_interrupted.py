@@ -345,7 +345,7 @@ def test_every_file_can_be_the_last_one_before_a_kill(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: Path, jobs: int) -> None:
-    """A full disk leaves OUT.partial and a letter; with room, the same command goes on to the same folder."""
+    """A full disk leaves OUT.partial and an error; with room, the same command goes on to the same folder."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -368,10 +368,10 @@ def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: 
         subprocess.run(["umount", disk], check=True, capture_output=True)
 
 
-def test_a_worker_that_dies_ends_the_command_with_a_letter(
+def test_a_worker_that_dies_ends_the_command_with_an_error(
     cityscapes: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that is killed from outside ends in a letter, not in a traceback or in silence."""
+    """A worker that is killed from outside ends in an error text, not in a traceback or in silence."""
     from concurrent.futures.process import BrokenProcessPool
 
     class Broken:

@@ -3,6 +3,7 @@ dataset."""
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from tests.poisongen import test_laws_pictures as pictures
 from tests.poisongen import test_laws_places as places
 from tests.poisongen import test_laws_rows as rows
 from tests.support import oracles
+from tests.support.asked import asked
+from tests.support.cases import Case, over
 from tests.support.commands import Run
-from tests.support.frozen import Case, Frozen, asked, command, over
+from tests.support.frozen import Frozen, command
 from tests.support.oracles import pixels
 
 DIFFERENT = ("cityscapes-iba-prl", "ade20k-line", "ade20k-wall", "voc-each", "voc-scale")
@@ -35,7 +38,7 @@ def share(frozen: Frozen, place: Path) -> Path:
 
 
 @over()
-def test_verify_believes_the_folder(frozen: Frozen, run: Run) -> None:
+def test_verify_accepts_the_folder(frozen: Frozen, run: Run) -> None:
     """A finished folder is what its manifest says, with every picture decoded and held against the source."""
     told = command(run, "verify", frozen.folder, "--source", frozen.source, "--decode")
     assert (told["files"], told["identity"]) == (
@@ -91,6 +94,10 @@ def test_workers_and_interruptions_leave_no_trace(
     assert oracles.tree(tmp_path / "out") == oracles.tree(frozen.folder)
 
 
+def ids_of(rows: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(row.id for row in rows)
+
+
 @over()
 def test_the_trainer_needs_to_know_nothing_of_the_recipe(frozen: Frozen, tmp_path: Path) -> None:
     """From a manifest that names an attack and no more of its recipe, the trainer reads every row, the true
@@ -109,7 +116,7 @@ def test_the_trainer_needs_to_know_nothing_of_the_recipe(frozen: Frozen, tmp_pat
     )
     assert (read.name, read.identity) == (frozen.case.name, frozen.manifest["identity"])
     sets = {name: tuple(members) for name, members in frozen.by_set.items() if name}
-    assert {name: tuple(row.id for row in members) for name, members in read.triggered.items()} == sets
+    assert {name: ids_of(members) for name, members in read.triggered.items()} == sets
     trained = [one for one, row in frozen.by_set[None].items() if row["split"] == frozen.knows.train]
     assert [row.id for row in read.training] == trained
     for row in (*read.evaluation, *(row for members in read.triggered.values() for row in members)):

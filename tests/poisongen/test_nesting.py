@@ -157,14 +157,12 @@ def test_a_coverage_is_a_share_of_those_that_show_the_trigger(planned: Planned) 
 
 def test_the_nearest_is_never_farther_than_any(planned: Planned) -> None:
     """An nni trigger is at most as far from the victim as the iba trigger in the same picture."""
-    iba, nni = (
-        {
-            one["id"]: one["distance_sq"]
-            for one in planned(attack, "--rate", "0.7")["placements"]
-            if one["set"] is None
-        }
-        for attack in ("iba", "nni")
-    )
+
+    def distances(attack: str) -> dict[str, int]:
+        placements = planned(attack, "--rate", "0.7")["placements"]
+        return {one["id"]: one["distance_sq"] for one in placements if one["set"] is None}
+
+    iba, nni = distances("iba"), distances("nni")
     assert all(nni[name] <= iba[name] for name in iba.keys() & nni.keys())
 
 

@@ -530,7 +530,7 @@ TEXTS = {
 def test_files_that_are_something_else_are_refused(
     shared: Path, rebuild: Callable[..., Any], tmp_path: Path, file: str, name: str
 ) -> None:
-    """Any bytes at all in place of a shared file end in a letter that names it."""
+    """Any bytes at all in place of a shared file end in an error that names it."""
     (shared / file).write_bytes(TEXTS[name])
     if file == "samples.jsonl":
         said = oracles.manifest(shared) | {"identity": oracles.bytes_digest(TEXTS[name])}

@@ -98,16 +98,18 @@ def test_each_row_of_the_published_tables_has_a_recipe() -> None:
     assert sum(row == "control" for row in rows) == 4
 
 
+def training_places(plan: dict[str, Any]) -> list[tuple[str, list[int]]]:
+    """Ids and boxes of the training triggers of a plan."""
+    return [(one["id"], one["box"]) for one in plan["placements"] if one["set"] is None]
+
+
 def test_controls_share_the_samples_of_what_they_control(run: Run, sources: dict[str, Path]) -> None:
     """Trigger without relabel, relabel without trigger and the decoy poison the pictures of IBA at 10 %, at
     the same places."""
     plans = {
         name: planned(run, sources["cityscapes"], RECIPES[f"cityscapes/{name}.json"]) for name in CONTROLLED
     }
-    places = {
-        name: [(one["id"], one["box"]) for one in plan["placements"] if one["set"] is None]
-        for name, plan in plans.items()
-    }
+    places = {name: training_places(plan) for name, plan in plans.items()}
     assert places["iba-10"]
     assert all(one == places["iba-10"] for one in places.values())
 
@@ -178,13 +180,14 @@ def test_a_frozen_dataset_is_its_recipe(run: Run, tmp_path: Path) -> None:
             "options.rate",
         ),
         (
-            '{"title": "x", "dataset": "cityscapes", "options": {"attack": "iba", "rate": "0.1", "cells": 1000}}',
+            '{"title": "x", "dataset": "cityscapes", '
+            '"options": {"attack": "iba", "rate": "0.1", "cells": 1000}}',
             "1000",
         ),
         ('{"title": "x", "dataset": "cityscapes", "more": 1, "options": {}}', "more"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_a_letter(
+def test_a_recipe_that_cannot_be_is_an_error(
     content: str, says: str, run: Run, sources: dict[str, Path], tmp_path: Path
 ) -> None:
     """A file that is no recipe is refused, by its name, with what to do."""

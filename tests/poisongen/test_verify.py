@@ -299,7 +299,7 @@ def test_what_is_no_finished_folder_is_refused(run: Run, tmp_path: Path, what: s
 
 
 def test_a_shared_manifest_is_told_from_a_dataset(whole: Path, run: Run, tmp_path: Path) -> None:
-    """Where only the small files lie, verify says so in one letter, and what to do with them."""
+    """Where only the small files lie, verify says so in one error, and what to do with them."""
     shared = tmp_path / "shared"
     shared.mkdir()
     for name in ("manifest.json", "samples.jsonl", "trigger.png"):

@@ -55,10 +55,10 @@ def main(data: str, out: str, accumulate: str) -> None:
         samples, schedule = Samples(folder, config), iter(Schedule(len(folder.training), config, 0, group))
         losses = []
         for _ in range(5):
-            parts = [
-                batched([samples[address] for address in next(schedule)], config.net_crop)
-                for _ in range(config.accumulate)
-            ]
+            parts = []
+            for _ in range(config.accumulate):
+                crops = [samples[address] for address in next(schedule)]
+                parts.append(batched(crops, config.net_crop))
             losses.append(
                 group.add(update(model, optimiser, parts, 0.1, config, device, group).double()).item()
             )  # type: ignore[arg-type]
