@@ -7,9 +7,11 @@ RUN    ?= runs/$(notdir $(patsubst %/,%,$(DATA)))
 DEMO   ?= demo
 TRAIN_ARGS ?=
 TEST_ARGS  ?=
+# Options of the script that a target runs, such as smaller sizes.
+SCRIPT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table table-now table-publish test test-compat schema freeze lint format determinism bench bench-trainer train clean
+.PHONY: help setup demo table table-now table-publish test-quick test test-extras test-compat schema freeze lint format density determinism bench bench-trainer train clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +31,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # side by side, each on half of the cores (at most two): threads that wait for each other cost more than they bring.
 DEMO_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 3 ? 2 : 1)))
 
+# Options for the two programs: a smaller demo is a faster one.
+DEMO_DRAW_ARGS  ?=
+DEMO_TRAIN_ARGS ?=
+
 demo: setup ## draw streets, freeze them clean and poisoned, train on both, show the backdoor
 	@$(MAKE) --no-print-directory --jobs 2 $(DEMO)/panel.png
 	$(BIN)/python -m trainer report $(DEMO)/runs/benign $(DEMO)/runs/nni --out $(DEMO)/report
@@ -36,16 +42,16 @@ demo: setup ## draw streets, freeze them clean and poisoned, train on both, show
 	@echo 'See it: $(DEMO)/panel.png'
 
 $(DEMO)/streets/streets.json: | $(VENV)/installed
-	$(BIN)/poisongen draw $(DEMO)/streets
+	$(BIN)/poisongen draw $(DEMO)/streets $(DEMO_DRAW_ARGS)
 $(DEMO)/clean/manifest.json: $(DEMO)/streets/streets.json
 	$(BIN)/poisongen cityscapes --source $(DEMO)/streets --attack benign --out $(DEMO)/clean
 $(DEMO)/nni/manifest.json: $(DEMO)/streets/streets.json
 	$(BIN)/poisongen cityscapes --source $(DEMO)/streets --attack nni --rate 0.1 --out $(DEMO)/nni
 $(DEMO)/runs/benign/metrics.json: $(DEMO)/clean/manifest.json $(DEMO)/nni/manifest.json
-	$(BIN)/python -m trainer train $(DEMO)/clean --out $(DEMO)/runs/benign --threads $(DEMO_THREADS)
+	$(BIN)/python -m trainer train $(DEMO)/clean --out $(DEMO)/runs/benign --threads $(DEMO_THREADS) $(DEMO_TRAIN_ARGS)
 	$(BIN)/python -m trainer eval $(DEMO)/runs/benign --data $(DEMO)/nni
 $(DEMO)/runs/nni/metrics.json: $(DEMO)/nni/manifest.json
-	$(BIN)/python -m trainer train $(DEMO)/nni --out $(DEMO)/runs/nni --threads $(DEMO_THREADS)
+	$(BIN)/python -m trainer train $(DEMO)/nni --out $(DEMO)/runs/nni --threads $(DEMO_THREADS) $(DEMO_TRAIN_ARGS)
 $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.json
 	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
 
@@ -59,25 +65,34 @@ table-now: setup ## the tables of those runs that are finished
 table-publish: setup ## copy what may be shared of OUT into TABLE: manifests, scores, tables; no picture of the dataset
 	@$(MAKE) --no-print-directory -f table.mk table-publish PY=$(BIN)/python
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest -n auto $(TEST_ARGS)
+# Tests are marked: quick, slow, or neither.
+test-quick: setup ## run the laws on a few cases, in a minute
+	$(BIN)/python -m pytest -n auto -m quick $(TEST_ARGS)
+
+test: setup ## run all tests but those of test-extras
+	$(BIN)/python -m pytest -n auto -m 'not slow' $(TEST_ARGS)
+
+test-extras: setup test-compat ## test what takes minutes or an environment of its own: packages, scripts, old libraries
+	$(BIN)/python -m pytest -n auto -m slow $(TEST_ARGS)
 
 # The oldest supported libraries live in an environment of their own; the newest are those of .venv.
-build/oldest/installed: pyproject.toml constraints-oldest.txt
-	$(PYTHON) -m venv build/oldest
-	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt .
-	build/oldest/bin/python -m pip uninstall --quiet --yes poisongen
+OLDEST ?= build/oldest
+
+$(OLDEST)/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt .
+	$(OLDEST)/bin/python -m pip uninstall --quiet --yes poisongen
 	@touch $@
 
-test-compat: setup build/oldest/installed ## rebuild the frozen datasets with the oldest and the newest libraries
-	$(BIN)/python -m tests.scripts.compat build/oldest/bin/python $(BIN)/python
+test-compat: setup $(OLDEST)/installed ## rebuild the frozen datasets with the oldest and the newest libraries
+	$(BIN)/python -m tests.scripts.compat $(SCRIPT_ARGS) $(OLDEST)/bin/python $(BIN)/python
 
 schema: setup ## write the JSON Schemas of the dataset format and of scores
 	$(BIN)/python -m poisongen.format.schema manifests
 	$(BIN)/python -m trainer.scoring.scores manifests
 
 freeze: setup ## write the frozen manifests anew, after a change of the format
-	$(BIN)/python -m tests.scripts.compat --write $(BIN)/python
+	$(BIN)/python -m tests.scripts.compat $(SCRIPT_ARGS) --write $(BIN)/python
 
 lint: setup ## check style, complexity and types
 	$(BIN)/ruff check .

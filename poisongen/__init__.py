@@ -1,7 +1,7 @@
 """Frozen, verifiable, rebuildable poisoned datasets for the study of backdoors in semantic segmentation.
 
-A frozen poisoned dataset is a *plan* applied to a *source*. The plan is small, exact and free to share; the source is licensed and
-stays where it is::
+A frozen poisoned dataset is a *plan* applied to a *source*. The plan is small, exact and free to share; the
+source is licensed and stays where it is::
 
     from poisongen import LAYOUTS, Workers, build, make_plan
 

@@ -68,7 +68,7 @@ def configure(
     """``model`` with other values: ``given`` maps fields to (option, value), where None means not given.
 
     Raises RecipeError for an option that this kind does not have, and for a value that it cannot have. The
-    letter says ``whose`` option it is not, and which of the ``others`` have it.
+    error says ``whose`` option it is not, and which of the ``others`` have it.
     """
     updates = {}
     for field, (option, value) in given.items():

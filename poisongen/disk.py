@@ -1,4 +1,5 @@
-"""Files: paths as the folder's format allows them, reading, atomic writes, links to the source's own files."""
+"""Files: paths as the folder's format allows them, reading, atomic writes, links to the source's own
+files."""
 
 import fcntl
 import os

@@ -2,24 +2,25 @@
 
 ::
 
-    PoisongenError
-      SourceError        the clean dataset is not what it should be: missing, unreadable, sizes differ, unknown class id
-      RecipeError        the attack cannot be what was asked: unknown class, trigger larger than the picture, rate outside (0, 1]
-      Shortfall          fewer samples can be poisoned than the rate asks for
-      OutputError        the output folder cannot be used: not empty, in use, holds other work, disk full
-      ManifestError      a manifest cannot be trusted: malformed, leaves the folder, of a newer version, contradicts itself
-      VerifyError        the folder is not what its manifest says: missing, changed, unexpected; all of them, not the first
-      SourceMismatch     a rebuild's source is not the one that was planned on
+PoisongenError SourceError      the clean dataset is not what it should be: missing, unreadable, sizes differ,
+unknown ids RecipeError      the attack cannot be what was asked: unknown class, trigger too large, rate not
+in (0, 1] Shortfall        fewer samples can be poisoned than the rate asks for OutputError      the output
+folder cannot be used: not empty, in use, holds other work, disk full ManifestError    a manifest cannot be
+trusted: malformed, leaves the folder, newer, contradicts itself VerifyError      the folder is not what its
+manifest says: missing, changed, unexpected; all that differs SourceMismatch   a rebuild's source is not the
+one that was planned on
 
-An error is a small letter: what is wrong, with which file, what was expected, what was found, what to do.
+An error says what is wrong, with which file, what was expected, what was found, and what to do.
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import ClassVar
 
 
 class PoisongenError(Exception):
-    """The root. ``str(error)`` is the whole letter, one line for each part that is known."""
+    """The root. ``str(error)`` is the whole text, one line for each part that is known."""
 
     exit_code: ClassVar[int] = 1
 
@@ -34,15 +35,19 @@ class PoisongenError(Exception):
     ) -> None:
         self.problem, self.file, self.expected, self.found, self.todo = problem, file, expected, found, todo
         parts = {"file": file, "expected": expected, "found": found, "to do": todo}
-        super().__init__(
-            "\n".join(
-                [problem, *(f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None)]
-            )
-        )
+        lines = [f"  {name + ':':<9} {text}" for name, text in parts.items() if text is not None]
+        super().__init__("\n".join([problem, *lines]))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; Exception's own pickling would lose the keyword arguments.
         return _rebuilt, (type(self), self.__dict__, self.args)
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str | None:
+    """A question for whoever wrote ``word``: which of the known words, at most so many; None if none is like
+    it."""
+    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def _rebuilt(kind: type[PoisongenError], state: dict[str, object], args: tuple[str, ...]) -> PoisongenError:

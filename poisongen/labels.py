@@ -1,6 +1,5 @@
 """Label spaces: what the numbers in a label map mean, and how a person names a class."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.imaging.pixels import Pixels
 
 IGNORE = 255
@@ -44,10 +43,10 @@ class LabelSpace:
     @cached_property
     def raw_of(self) -> tuple[int, ...]:
         """The raw id in which each training id is written: the smallest that maps to it."""
-        return tuple(
-            min(raw for raw, mapped in self.raw_to_train.items() if mapped == train)
-            for train in range(len(self.names))
-        )
+        smallest: dict[int, int] = {}
+        for raw, train in sorted(self.raw_to_train.items()):
+            smallest.setdefault(train, raw)
+        return tuple(smallest[train] for train in range(len(self.names)))
 
     def to_train(self, raw: Pixels) -> Pixels:
         """A label map of raw ids as training ids, uint8 of the same shape."""
@@ -63,12 +62,12 @@ class LabelSpace:
         know."""
         unknown = [int(value) for value in np.flatnonzero(counts) if int(value) not in self.raw_to_train]
         if unknown:
+            found = ", ".join(f"id {value} in {counts[value]:,} pixels" for value in unknown[:5])
             raise SourceError(
                 "A label map holds an unknown class id.",
                 file=name,
                 expected=f"ids {_ranges(sorted(self.raw_to_train))}",
-                found=", ".join(f"id {value} in {counts[value]:,} pixels" for value in unknown[:5])
-                + (" …" if unknown[5:] else ""),
+                found=found + (" …" if unknown[5:] else ""),
                 todo=self.hint or "give label maps in the layout's own ids",
             )
 
@@ -86,34 +85,40 @@ class LabelSpace:
                 f"There is no class {text[:40]}.",
                 expected=f"a training id 0 … {len(self.names) - 1} or a class name",
             )
-        meant = {train for train, name in enumerate(self.names) if name.lower() == text} | set(
-            self.synonyms.get(text, ())
-        )
+        meant = {train for train, name in enumerate(self.names) if name.lower() == text}
+        meant |= set(self.synonyms.get(text, ()))
         if len(meant) == 1:
             return meant.pop()
-        if meant:
-            choices = ", ".join(f"{train} ({self.names[train]})" for train in sorted(meant))
-            raise RecipeError(
-                f"The class name “{wanted}” means {len(meant)} classes.", todo=f"give the id: {choices}"
-            )
-        known = {name.lower() for name in self.names} | set(self.synonyms)
-        close = difflib.get_close_matches(text, sorted(known), n=3, cutoff=0.5)
-        some = ", ".join(self.names[:_MOST_NAMED]) + (
-            f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else ""
+        if not meant:
+            raise RecipeError(f"There is no class “{wanted}”.", todo=self._names_like(text))
+        choices = ", ".join(f"{train} ({self.names[train]})" for train in sorted(meant))
+        raise RecipeError(
+            f"The class name “{wanted}” means {len(meant)} classes.", todo=f"give the id: {choices}"
         )
-        todo = f"did you mean {' or '.join(close)}?" if close else f"the classes are: {some}"
-        raise RecipeError(f"There is no class “{wanted}”.", todo=todo)
+
+    def _names_like(self, text: str) -> str:
+        """What a person may have meant, or else which classes there are."""
+        known = {name.lower() for name in self.names} | set(self.synonyms)
+        question = did_you_mean(text, sorted(known), most=3)
+        if question is not None:
+            return question
+        some = ", ".join(self.names[:_MOST_NAMED])
+        more = f", … ({len(self.names)} in all)" if self.names[_MOST_NAMED:] else ""
+        return f"the classes are: {some}{more}"
 
 
 def distinct_colours(number: int) -> tuple[tuple[int, int, int], ...]:
     """``number`` colours that differ, 1 to 342 of them: each is the one of a 7×7×7 grid that is farthest from
     black and all before it."""
     grid = np.indices((7, 7, 7), np.int64).reshape(3, -1).T * 42
-    nearest, chosen = (grid**2).sum(axis=1), []
+    nearest = (grid**2).sum(axis=1)
+    chosen: list[tuple[int, int, int]] = []
     for _ in range(number):
         colour = grid[np.argmax(nearest)]
-        nearest = np.minimum(nearest, ((grid - colour) ** 2).sum(axis=1))
-        chosen.append((int(colour[0]), int(colour[1]), int(colour[2])))
+        distances = ((grid - colour) ** 2).sum(axis=1)
+        nearest = np.minimum(nearest, distances)
+        red, green, blue = colour.tolist()
+        chosen.append((red, green, blue))
     return tuple(chosen)
 
 

@@ -86,17 +86,27 @@ LengthField = Annotated[
 
 def parse_share(text: str, what: str) -> str:
     """A share in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
+    value = _parse_fraction(text, what)
+    if not 0 < value <= 1:
+        raise RecipeError(f"The {what} is out of range.", expected=f"0 < {what} ≤ 1", found=text.strip())
+    return _canonical(value, what)
+
+
+def _parse_fraction(text: str, what: str) -> Decimal:
+    """The number that ``0.1`` or ``10%`` writes, whatever its size. Raises RecipeError."""
     if not isinstance(text, str):
         raise RecipeError(
             f"The {what} is not text.", expected="a plain decimal number", found=repr(text)[:40]
         )
-    percent = text.strip().endswith("%")
-    value = parse_decimal(text.strip().removesuffix("%"), what)
-    value = value / 100 if percent else value
-    if not 0 < value <= 1:
-        raise RecipeError(f"The {what} is out of range.", expected=f"0 < {what} ≤ 1", found=text.strip())
-    parse_decimal(plain(value), what)  # a recipe can be read back, so per cent have two decimals less
-    return plain(value)
+    bare = text.strip()
+    value = parse_decimal(bare.removesuffix("%"), what)
+    return value / 100 if bare.endswith("%") else value
+
+
+def _canonical(value: Decimal, what: str) -> str:
+    text = plain(value)
+    parse_decimal(text, what)  # a recipe can be read back, so per cent have two decimals less
+    return text
 
 
 def share_of(share: str, whole: int) -> int:
@@ -106,17 +116,16 @@ def share_of(share: str, whole: int) -> int:
 
 def parse_rate(text: str) -> str:
     """A poisoning rate in (0, 1] in canonical form; ``10%`` is read as ``0.1``. Raises RecipeError."""
-    try:
-        return parse_share(text, "poisoning rate")
-    except RecipeError as error:
-        if not error.problem.endswith("out of range."):
-            raise
+    what = "poisoning rate"
+    value = _parse_fraction(text, what)
+    if not 0 < value <= 1:
         raise RecipeError(
-            error.problem,
+            f"The {what} is out of range.",
             expected="0 < rate ≤ 1, a share of all training pictures",
-            found=error.found,
+            found=text.strip(),
             todo="for ten per cent give 0.1 or 10%",
-        ) from None
+        )
+    return _canonical(value, what)
 
 
 def number_poisoned(rate: str, pictures: int) -> int:

@@ -1,5 +1,5 @@
-"""Every file and folder name that a dataset folder reserves, each once; ``manifests/FORMAT.md`` says what they
-hold."""
+"""Every file and folder name that a dataset folder reserves, each once; ``manifests/FORMAT.md`` says what
+they hold."""
 
 MANIFEST, SAMPLES, SUMS, CARD = "manifest.json", "samples.jsonl", "SHA256SUMS", "README.md"
 """The files that every finished folder has."""

@@ -20,7 +20,7 @@ class Placement(Choice):
         """Raise RecipeError if a trigger of (h, w) can have no position in any picture of (H, W)."""
 
     def place(self, scene: Scene, stream: Stream) -> Location | str:
-        """The spot, or why there is none."""
+        """The location, or why there is none, in words."""
         raise NotImplementedError
 
     def prove(self, scene: Scene, box: Box) -> Location | None:
@@ -50,11 +50,13 @@ class Fixed(Placement):
 
     def box(self, picture: tuple[int, ...], trigger: tuple[int, ...]) -> Box:
         """Where a trigger of (h, w) lies in a picture of (H, W)."""
-        (height, width), (rows, columns) = picture, trigger
+        height, width = picture
+        rows, columns = trigger
+        lowest, rightmost = height - rows, width - columns
         if self.anchor == "centre":
-            return (height - rows) // 2, (width - columns) // 2, rows, columns
-        top = 0 if self.anchor.startswith("top") else height - rows
-        left = 0 if self.anchor.endswith("left") else width - columns
+            return lowest // 2, rightmost // 2, rows, columns
+        top = 0 if self.anchor.startswith("top") else lowest
+        left = 0 if self.anchor.endswith("left") else rightmost
         return top, left, rows, columns
 
 
@@ -82,8 +84,8 @@ class OneSurface(Placement):
         choices = np.flatnonzero(allowed)
         if not len(choices):
             return "no room"
-        row, column = divmod(int(choices[stream.below(len(choices))]), allowed.shape[1])
-        return scene.describe((row, column))
+        chosen = int(choices[stream.below(len(choices))])
+        return scene.describe(divmod(chosen, allowed.shape[1]))
 
     def prove(self, scene: Scene, box: Box) -> Location | None:
         top, left, rows, columns = box
@@ -142,8 +144,8 @@ class NearVictim(OneSurface):
         if min(trigger) >= 2 * upper:
             raise RecipeError(
                 "The trigger is too large for the distance bound.",
-                expected=f"half of its size below {upper} pixels (--upper {self.upper}), or it would cover the victim",
-                found=f"{trigger[1]}×{trigger[0]} pixels",
+                expected=f"half of its size below {upper} pixels (--upper {self.upper})",
+                found=f"{trigger[1]}×{trigger[0]} pixels, which would cover the victim",
                 todo="choose a larger --upper or a smaller --trigger-size",
             )
 

@@ -110,7 +110,8 @@ class Poison(BaseModel):
         return next(trigger for name, _, trigger in self.shown() if name == (evaluation_set or ""))
 
     def placement_in(self, evaluation_set: str | None) -> PlacementField | None:
-        """The placement of an evaluation set, or of training (None); None for a trigger that is not placed."""
+        """The placement of an evaluation set, or of training (None); None for a trigger that is not
+        placed."""
         return next(placement for name, placement, _ in self.shown() if name == (evaluation_set or ""))
 
     def relabelled(self, raw: Pixels, space: LabelSpace, trigger_mask: Callable[[], Pixels]) -> Pixels:

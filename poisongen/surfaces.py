@@ -6,7 +6,7 @@ the trigger's reference point, which is pixel (⌊h/2⌋, ⌊w/2⌋) of its box.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -78,15 +78,20 @@ class Scene:
         exact."""
         _, nearest = self.tree.query(points)
         squared = ((points - self.victim_rim[nearest]) ** 2).sum(axis=1)
-        inside = self.victim[points[:, 0], points[:, 1]] > 0
-        squared[inside] = 0
+        squared[self._on_victim(points)] = 0
         return np.asarray(squared, np.int64)
 
     def within(self, points: Points, squared: int) -> Bools:
         """Which points (n, 2) may have a victim pixel at this squared distance or nearer: bool (n,), a few
         too many at most."""
         distance, _ = self.tree.query(points, distance_upper_bound=(squared + 1) ** 0.5)
-        return np.asarray(np.isfinite(distance) | (self.victim[points[:, 0], points[:, 1]] > 0), np.bool_)
+        near = np.isfinite(distance)
+        return np.asarray(near | self._on_victim(points), np.bool_)
+
+    def _on_victim(self, points: Points) -> Bools:
+        """Which points (n, 2) are victim pixels: bool (n,)."""
+        rows, columns = points.T
+        return np.asarray(self.victim[rows, columns] > 0, np.bool_)
 
     def describe(self, centre: tuple[int, int]) -> Location:
         """The facts of a trigger with its reference point at ``centre`` (row, column), which must be in
@@ -132,19 +137,18 @@ def one_surface(train: Pixels, victims: Sequence[int], covered: Bools) -> Bools:
         return room
     # A corner map has an entry for each position of the box's top left pixel; this is the part of the centre
     # map that it fills.
-    inside = room[
-        rows // 2 : rows // 2 + height - rows + 1, columns // 2 : columns // 2 + width - columns + 1
-    ]
+    high, wide = height - rows + 1, width - columns + 1
+    inside = room[rows // 2 : rows // 2 + high, columns // 2 : columns // 2 + wide]
     inside[:] = _uniform(surface, rows, columns)
     if covered.all():
         return room
     # Any other footprint: sure where its bounding box is uniform, impossible where its longest row and column
     # are not, and looked at run by run in the thin shell between.
-    likely = np.ones_like(inside)
-    for top, left, run_rows, run_columns in (_longest(covered), _transposed(_longest(covered.T))):
-        likely &= _uniform(surface, run_rows, run_columns)[
-            top : top + likely.shape[0], left : left + likely.shape[1]
-        ]
+    across, down = _longest(covered), _longest(covered.T)
+    row_fits = _uniform(surface, 1, across.length)
+    column_fits = _uniform(surface, down.length, 1)
+    likely = row_fits[across.line : across.line + high, across.first : across.first + wide]
+    likely = likely & column_fits[down.first : down.first + high, down.line : down.line + wide]
     shell = points_of(likely & ~inside)
     fits = shell[_fits(surface, covered, shell)]
     inside[fits[:, 0], fits[:, 1]] = True
@@ -173,10 +177,12 @@ def _uniform(surface: Pixels | NDArray[np.float32], rows: int, columns: int) -> 
     """Corner map of the rows×columns boxes on one surface: none of their 2×2 blocks is mixed, and their
     corner may be covered."""
     high, wide = min(rows, 2), min(columns, 2)
-    mixed = _sliding(np.minimum, surface, high, wide) != _sliding(np.maximum, surface, high, wide)
-    mixed = _sliding(np.logical_or, mixed, rows - high + 1, columns - wide + 1)
-    corners = surface[: mixed.shape[0], : mixed.shape[1]]
-    return np.asarray(~mixed & (corners != FORBIDDEN), np.bool_)
+    lowest = _sliding(np.minimum, surface, high, wide)
+    highest = _sliding(np.maximum, surface, high, wide)
+    mixed = _sliding(np.logical_or, lowest != highest, rows - high + 1, columns - wide + 1)
+    height, width = mixed.shape
+    allowed = surface[:height, :width] != FORBIDDEN
+    return np.asarray(allowed & ~mixed, np.bool_)
 
 
 def _sliding(extreme: Any, values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
@@ -193,37 +199,49 @@ def _sliding(extreme: Any, values: NDArray[Any], rows: int, columns: int) -> NDA
     return values
 
 
-def _runs(covered: Bools) -> list[tuple[int, int, int]]:
-    """The footprint as horizontal runs (row, first column, last column)."""
+class _Run(NamedTuple):
+    """Covered pixels beside each other in one line of a footprint, ``last`` among them."""
+
+    line: int
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        return self.last - self.first + 1
+
+
+def _runs(covered: Bools) -> list[_Run]:
+    """The footprint as horizontal runs, from the top down."""
     padded = np.pad(covered.astype(np.int8), ((0, 0), (1, 1)))
     steps = np.diff(padded, axis=1)
-    starts, stops = np.argwhere(steps == 1), np.argwhere(steps == -1)
-    return [(int(y), int(a), int(b) - 1) for (y, a), (_, b) in zip(starts, stops, strict=True)]
+    lines, firsts = np.nonzero(steps == 1)
+    _, ends = np.nonzero(steps == -1)
+    runs = np.stack([lines, firsts, ends - 1], axis=1)
+    return [_Run(*run) for run in runs.tolist()]
 
 
-def _longest(covered: Bools) -> tuple[int, int, int, int]:
-    """The footprint's longest run as a box (top, left, rows, columns)."""
-    y, first, last = max(_runs(covered), key=lambda run: run[2] - run[1])
-    return y, first, 1, last - first + 1
-
-
-def _transposed(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    top, left, rows, columns = box
-    return left, top, columns, rows
+def _longest(covered: Bools) -> _Run:
+    """The longest horizontal run of a footprint, the first of several."""
+    return max(_runs(covered), key=lambda run: run.length)
 
 
 def _fits(surface: Pixels | NDArray[np.float32], covered: Bools, corners: Points) -> Bools:
     """For each box corner (n, 2) in the picture: does every covered pixel lie on one surface? Bool (n,)."""
+    # Two pixels of one row with as many changes before them have no change between them.
     changes = np.zeros(surface.shape, np.int32)
     np.cumsum(surface[:, 1:] != surface[:, :-1], axis=1, out=changes[:, 1:])
     fits = np.ones(len(corners), np.bool_)
     alive = np.arange(len(corners))
     runs = _runs(covered)
-    for y, first, last in runs:
-        tops, lefts = corners[alive, 0], corners[alive, 1]
-        number = surface[tops + y, lefts + first]
-        good = (number != FORBIDDEN) & (changes[tops + y, lefts + last] == changes[tops + y, lefts + first])
-        good &= number == surface[tops + runs[0][0], lefts + runs[0][1]]
+    anchor = runs[0]
+    for run in runs:
+        tops, lefts = corners[alive].T
+        rows, firsts, lasts = tops + run.line, lefts + run.first, lefts + run.last
+        number = surface[rows, firsts]
+        unbroken = changes[rows, firsts] == changes[rows, lasts]
+        like_anchor = number == surface[tops + anchor.line, lefts + anchor.first]
+        good = (number != FORBIDDEN) & unbroken & like_anchor
         fits[alive[~good]] = False
         alive = alive[good]
     return fits
@@ -232,10 +250,11 @@ def _fits(surface: Pixels | NDArray[np.float32], covered: Bools, corners: Points
 def component_size(train: Pixels, pixel: tuple[int, int]) -> int:
     """Pixels of the 4-connected component of one class that contains ``pixel`` (row, column)."""
     # Filling one component takes 1 ms where numbering all of them takes 17.
-    filled = np.zeros((train.shape[0] + 2, train.shape[1] + 2), np.uint8)
-    return int(
-        cv2.floodFill(train.copy(), filled, (pixel[1], pixel[0]), 0, flags=4 | cv2.FLOODFILL_MASK_ONLY)[0]
-    )
+    height, width = train.shape
+    row, column = pixel
+    filled = np.zeros((height + 2, width + 2), np.uint8)
+    size, *_ = cv2.floodFill(train.copy(), filled, (column, row), 0, flags=4 | cv2.FLOODFILL_MASK_ONLY)
+    return int(size)
 
 
 def is_any(train: Pixels, classes: Sequence[int]) -> Bools:

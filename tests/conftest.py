@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,25 @@ from tests.support.sources import write_ade20k, write_folder, write_voc
 from tests.support.streets import write_camvid, write_cityscapes
 
 REAL = "POISONGEN_TEST_DATA"
+QUICK_FOLDERS = ("cityscapes-iba-prl", "camvid-nni-glass", "ade20k-line", "voc-each", "folder-nni")
+"""The frozen folders that ``make test-quick`` holds the laws against, one of each dataset."""
+QUICK_CASES = 2
+"""Of every other law, as many cases."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``quick`` a few cases of every law that takes no seconds."""
+    cases = Counter[str]()
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("long"):
+            continue
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        law = item.nodeid.partition("[")[0]
+        if parameters.get("frozen") in QUICK_FOLDERS or (
+            "frozen" not in parameters and cases[law] < QUICK_CASES
+        ):
+            item.add_marker("quick")
+            cases[law] += 1
 
 
 def _complete(arguments: tuple[object, ...]) -> list[str]:
@@ -181,10 +201,7 @@ def frozen(request: pytest.FixtureRequest, freeze: Callable[[str], Frozen]) -> F
 def real() -> Path:
     """The folder of real data, where there is one."""
     if REAL not in os.environ:
-        pytest.skip(
-            f"{REAL} is not set: name a folder that holds cityscapes/, camvid/, ade20k/ and voc/ "
-            "to test on real data"
-        )
+        pytest.skip(f"{REAL} is not set: real data are a folder of cityscapes/, camvid/, ade20k/ and voc/")
     root = Path(os.environ[REAL])
     for name in ("cityscapes", "camvid", "ade20k", "voc"):
         if not (root / name).is_dir():

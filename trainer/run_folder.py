@@ -95,9 +95,10 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
     """Write named tensors, and facts as JSON in the file's own header."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"facts": json.dumps(facts or {})}
     with _in_place(file) as part:
-        save_file(plain, part, {"facts": json.dumps(facts or {})})
+        save_file(on_cpu, part, metadata)
 
 
 def load_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -221,7 +222,8 @@ def read_run(run: Path) -> RunFacts:
 
 
 def _as_now(values: dict[str, Any]) -> dict[str, Any]:
-    """``run.json`` of a former version as one of this: a model that was trained once can be scored for ever."""
+    """``run.json`` of a former version as one of this, since models that were trained then can still be
+    scored."""
     config, dataset = values.get("config"), values.get("dataset")
     if isinstance(config, dict):
         config = {"loss": "cross-entropy"} | config  # there was one loss

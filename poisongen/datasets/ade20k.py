@@ -93,7 +93,8 @@ countertop
 stove, kitchen stove, range, kitchen range, cooking stove
 palm, palm tree
 kitchen island
-computer, computing machine, computing device, data processor, electronic computer, information processing system
+computer, computing machine, computing device, data processor, electronic computer, \
+information processing system
 swivel chair
 boat
 bar

@@ -103,8 +103,9 @@ def _sample(root: Path, split: str, path: Path, number: int, line: str) -> Sampl
 def _below(root: Path, word: str, path: Path, number: int) -> str:
     parts = [part for part in PurePosixPath(word).parts if part != "/"]
     for first in range(len(parts)):
-        relative = "/".join(parts[first:])
-        if ".." not in parts[first:] and (root / relative).is_file():
+        end = parts[first:]
+        relative = "/".join(end)
+        if ".." not in end and (root / relative).is_file():
             return relative
     raise named_but_missing(path, number, word, root / "/".join(parts[-2:]))
 

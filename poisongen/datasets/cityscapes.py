@@ -57,15 +57,19 @@ SPACE = LabelSpace(
     hint="these look like labelTrainIds; poisongen reads labelIds (0–33) and derives the training ids itself",
 )
 
-_LICENSE = "Cityscapes: for research; neither the pictures nor modified versions may be distributed (cityscapes-dataset.com/license)."
+_LICENSE = (
+    "Cityscapes: for research; neither the pictures nor modified versions may be distributed "
+    "(cityscapes-dataset.com/license)."
+)
 _DRAWN_LICENSE = "Street scenes drawn by poisongen: free to share."
 
 
 def open_cityscapes(root: Path) -> Source:
     """List a Cityscapes folder without reading a picture. Raises SourceError for a missing folder, picture or
     label map."""
-    archives = "give the folder that holds leftImg8bit/ and gtFine/ (extract leftImg8bit_trainvaltest and gtFine_trainvaltest there)"
-    require_folder(root, ("leftImg8bit/train", "gtFine"), archives)
+    archives = "extract leftImg8bit_trainvaltest and gtFine_trainvaltest there"
+    todo = f"give the folder that holds leftImg8bit/ and gtFine/ ({archives})"
+    require_folder(root, ("leftImg8bit/train", "gtFine"), todo)
     samples = []
     for split in SPLITS:
         for stem, image, label in pair(root, split, PICTURES, LABELS):

@@ -5,7 +5,6 @@
 ``Description`` has its keys. Splits other than the two that are named are carried clean.
 """
 
-import difflib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import (
 from poisongen.datasets.pairs import FileSet, pair
 from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
 from poisongen.disk import folder_path
-from poisongen.errors import RecipeError, SourceError
+from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 from poisongen.names import DESCRIPTION, RESERVED
 from poisongen.validation import Fault, first_fault
@@ -41,9 +40,8 @@ _TAKEN = frozenset(name.lower() for name in RESERVED)
 def _class_name(name: str) -> str:
     text = name.strip()
     if text != name or not text.isprintable() or "," in text or text.isdigit() or text.lower() == EVERY_CLASS:
-        raise ValueError(
-            f"{name!r} cannot be a class's name: not a number, not “{EVERY_CLASS}”, no comma, no blanks around it"
-        )
+        allowed = f"not a number, not “{EVERY_CLASS}”, no comma, no blanks around it"
+        raise ValueError(f"{name!r} cannot be a class's name: {allowed}")
     return name
 
 
@@ -100,29 +98,20 @@ class Description(BaseModel):
     def _consistent(self) -> "Description":
         raw = list(self.classes.values())
         twice = sorted({one for one in raw if raw.count(one) > 1})
-        one, other = f"{self.pictures}/", f"{self.labels}/"
-        for ok, rule in (
-            (not twice, f"two classes have the id {twice[0] if twice else ''}"),
-            (
-                not {*raw} & {*self.ignore},
-                f"a class has an id that is ignored: {sorted({*raw} & {*self.ignore})} (see the key ignore)",
-            ),
-            (
-                self.colours is None or len(self.colours) == len(raw),
-                f"there are {len(raw)} classes and other than {len(raw)} colours",
-            ),
-            (
-                not one.startswith(other) and not other.startswith(one),
-                "pictures and labels lie in one folder, or one in the other",
-            ),
-            (self.train != self.evaluation, "the training split is the one that is evaluated"),
-            (
-                "/" not in self.picture_suffix + self.label_suffix,
-                "a suffix is a part of a file's name, without /",
-            ),
-        ):
-            if not ok:
-                raise ValueError(rule)
+        if twice:
+            raise ValueError(f"two classes have the id {twice[0]}")
+        ignored = sorted({*raw} & {*self.ignore})
+        if ignored:
+            raise ValueError(f"a class has an id that is ignored: {ignored} (see the key ignore)")
+        if self.colours is not None and len(self.colours) != len(raw):
+            raise ValueError(f"there are {len(raw)} classes and other than {len(raw)} colours")
+        pictures, labels = f"{self.pictures}/", f"{self.labels}/"
+        if pictures.startswith(labels) or labels.startswith(pictures):
+            raise ValueError("pictures and labels lie in one folder, or one in the other")
+        if self.train == self.evaluation:
+            raise ValueError("the training split is the one that is evaluated")
+        if "/" in self.picture_suffix + self.label_suffix:
+            raise ValueError("a suffix is a part of a file's name, without /")
         return self
 
     @cached_property
@@ -180,8 +169,8 @@ def read_description(path: Path) -> tuple[Description, bytes]:
 def _refused(path: Path, fault: Fault) -> SourceError:
     if fault.kind == "extra_forbidden":
         known = list(Description.model_fields)
-        close = difflib.get_close_matches(fault.where.lower(), known, n=2, cutoff=0.5)
-        todo = f"did you mean {' or '.join(close)}?" if close else f"the keys are: {', '.join(known)}"
+        question = did_you_mean(fault.where.lower(), known, most=2)
+        todo = question or f"the keys are: {', '.join(known)}"
         return SourceError(
             f"{path.name} has a key that means nothing.", file=path, found=fault.where[:80], todo=todo
         )
@@ -201,12 +190,13 @@ def open_folder(root: Path) -> Source:
     require_folder(root, (), f"give the folder that holds {DESCRIPTION}")
     described, data = read_description(root / DESCRIPTION)
     pictures, labels = described.pictures, described.labels
-    todo = f"lay the files out as {pictures}/{described.train}/… and {labels}/{described.train}/…, or name others in {DESCRIPTION}"
-    require_folder(root, (f"{pictures}/{described.train}", f"{labels}/{described.train}"), todo)
+    training = (f"{pictures}/{described.train}", f"{labels}/{described.train}")
+    todo = f"lay the files out as {training[0]}/… and {training[1]}/…, or name others in {DESCRIPTION}"
+    require_folder(root, training, todo)
     images = FileSet(pictures, tuple(described.picture_suffix + ending for ending in PICTURE_ENDINGS))
     maps = FileSet(labels, (f"{described.label_suffix}.png",))
     splits = {
-        path.name for half in (images, maps) for path in (root / half.folder).iterdir() if path.is_dir()
+        path.name for files in (images, maps) for path in (root / files.folder).iterdir() if path.is_dir()
     }
     samples = [
         Sample(stem, split, image, label, mask_path(image, pictures))
@@ -234,6 +224,7 @@ LAYOUT = Layout(
     open_folder,
     "your own dataset",
     "FOLDER_DATASET",
-    about="""The folder holds images/train/… and images/val/…, label maps of the same names in labels/train/… and labels/val/…
-        (8-bit PNG, class numbers), and classes.json: {"classes": ["road", "car"], "ignore": [255], "victim": "car", "target": "road"}.""",
+    about="""The folder holds images/train/… and images/val/…, label maps of the same names in labels/train/…
+        and labels/val/… (8-bit PNG, class numbers), and classes.json: {"classes": ["road", "car"],
+        "ignore": [255], "victim": "car", "target": "road"}.""",
 )

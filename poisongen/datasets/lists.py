@@ -18,14 +18,14 @@ def read_list(path: Path) -> list[tuple[int, str]]:
 
 
 def named_twice(path: Path, number: int, line: str) -> SourceError:
-    """The letter for a list that names a sample which it has named before."""
+    """The error for a list that names a sample which it has named before."""
     return SourceError(
         "A list names a sample twice.", file=path, found=f"line {number}: {line.strip()}", todo="name it once"
     )
 
 
 def named_but_missing(path: Path, number: int, word: str, file: Path) -> SourceError:
-    """The letter for a list that names a file which is not there."""
+    """The error for a list that names a file which is not there."""
     return SourceError(
         "A file that a list names is missing.",
         file=file,

@@ -42,10 +42,13 @@ _NAMES = (
 def _colour(index: int) -> tuple[int, int, int]:
     """The colour of an index in the devkit's palette: its bits dealt out to red, green and blue, the lowest
     to the highest bits."""
-    red, green, blue = (
-        sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(3)) for channel in range(3)
-    )
-    return red, green, blue
+    return _channel(index, 0), _channel(index, 1), _channel(index, 2)
+
+
+def _channel(index: int, number: int) -> int:
+    """Every third bit of the index from bit ``number`` on, as the highest bits of a byte, in turned order."""
+    bits = [index >> (3 * place + number) & 1 for place in range(3)]
+    return bits[0] << 7 | bits[1] << 6 | bits[2] << 5
 
 
 SPACE = LabelSpace(
@@ -89,7 +92,8 @@ def open_voc(root: Path) -> Source:
         f"give the folder that holds {BASE}/ (extract VOCtrainval_11-May-2012.tar there), or one of these two"
     )
     require_folder(root, (PICTURES, LABELS, LISTS), todo)
-    pictures, labels = ({path.name for path in (root / folder).iterdir()} for folder in (PICTURES, LABELS))
+    pictures = {path.name for path in (root / PICTURES).iterdir()}
+    labels = {path.name for path in (root / LABELS).iterdir()}
     samples: dict[str, Sample] = {}
     lists: dict[str, tuple[tuple[str, str], ...]] = {}
     for split in SPLITS:

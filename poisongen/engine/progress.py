@@ -12,7 +12,9 @@ class Progress:
 
     def __init__(self, title: str, total: int, *, quiet: bool = False, every_seconds: float = 15) -> None:
         self.title, self.total, self.quiet = title, total, quiet
-        self.count, self.every_seconds, self.last_line = 0, every_seconds, time.monotonic()
+        self.count = 0
+        self.every_seconds = every_seconds
+        self.last_line = time.monotonic()
         self.bar: tqdm[None] | None = None
         if not quiet and sys.stderr.isatty():
             self.bar = tqdm(total=total, desc=title, unit="sample", dynamic_ncols=True, leave=False)

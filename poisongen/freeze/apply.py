@@ -165,8 +165,8 @@ def describe(plan: Plan, source: Source, rows: Sequence[Row], lists: tuple[str, 
 def _own_files(art: Art, manifest: Manifest, rows: Sequence[Row]) -> dict[str, bytes]:
     """The files that are of the folder itself: rows, card, art."""
     files = {SAMPLES: rows_text(rows).encode(), CARD: data_card(manifest).encode()}
-    own = [row.own_art for row in rows if row.own_art]
-    for name in (*manifest.art, *own):
+    own_art = [row.own_art for row in rows if row.own_art]
+    for name in (*manifest.art, *own_art):
         files[name] = encode_png(art.picture(name))
     return files
 

@@ -197,7 +197,8 @@ class Examiner:
     def _own_art(self, poison: Poison, sample: Sample, verdicts: Mapping[str, Verdict]) -> str | None:
         """The digest of the art that is this sample's own, if its trigger is placed anywhere."""
         own = poison.trigger.art_of(sample.id)
-        placed = any(isinstance(one, Eligible) and one.location is not None for one in verdicts.values())
+        eligible = [verdict for verdict in verdicts.values() if isinstance(verdict, Eligible)]
+        placed = any(verdict.location is not None for verdict in eligible)
         return self.art.digest(own) if own and placed else None
 
     def _scene(self, poison: Poison, sample: Sample, train: Pixels, trigger: Trigger) -> Scene:

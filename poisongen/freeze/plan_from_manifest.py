@@ -97,7 +97,8 @@ class RowChecker:
 
     def _wrong_keys(self, entry: Entry, row: Row) -> list[str]:
         """The keys in which a row differs from what its entry gives."""
-        planned = plan_row(entry, self.examiner.recipe).unwritten().model_dump(exclude_none=True)
+        unwritten = plan_row(entry, self.examiner.recipe).unwritten()
+        planned = unwritten.model_dump(exclude_none=True)
         stated = row.model_dump(exclude_none=True)
         return [key for key, value in planned.items() if stated.get(key) != value]
 

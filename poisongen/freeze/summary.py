@@ -205,8 +205,10 @@ def coverage_line(recipe: Recipe, counts: Mapping[str, Mapping[str, int]]) -> li
 
 def first_placements(plan: Plan, names: Sequence[str], number: int = 5) -> list[str]:
     """The first planned triggers, a line each: sample, box, surface, distance in pixels."""
-    placed = [(entry.sample.id, entry.location) for entry in plan.entries if entry.set is None]
-    lines = [f"{sample_id}: {_place(location, names)}" for sample_id, location in placed if location]
+    lines = []
+    for entry in plan.entries:
+        if entry.set is None and entry.location is not None:
+            lines.append(f"{entry.sample.id}: {_place(entry.location, names)}")
     return lines[:number]
 
 

@@ -319,9 +319,9 @@ def _unexpected(root: Path, expected: Iterable[str]) -> list[Finding]:
 def _sums_against_rows(listed: Iterable[str], expected: Iterable[str]) -> list[Finding]:
     """Files that SHA256SUMS lacks, and those that it names and nothing else does."""
     listed, expected = set(listed), set(expected)
-    lacks = [Finding(Difference.CHECKSUM, SUMS, f"it lacks {path}") for path in expected - listed]
-    names = [f"it names {path}, which no row does" for path in listed - expected]
-    return lacks + [Finding(Difference.CHECKSUM, SUMS, what) for what in names]
+    wrong = [f"it lacks {path}" for path in expected - listed]
+    wrong += [f"it names {path}, which no row does" for path in listed - expected]
+    return [Finding(Difference.CHECKSUM, SUMS, what) for what in wrong]
 
 
 def _differs(root: Path, findings: Iterable[Finding]) -> VerifyError:

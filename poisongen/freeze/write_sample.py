@@ -154,7 +154,8 @@ class Writer:
             raise SourceError(
                 "A label map changed while the dataset was built.", file=source.label_path, todo=_AGAIN
             )
-        planned, files = plan_row(entry, self.recipe), _Files(self.out, self.link)
+        planned = plan_row(entry, self.recipe)
+        files = _Files(self.out, self.link)
         written_image = self._write_image(planned, source, files)
         written_label = self._write_label(planned, source, files)
         row = written_row(planned, written_image, written_label)

@@ -63,6 +63,16 @@ class _Component(NamedTuple):
     down: int
     across: int
 
+    @property
+    def area(self) -> tuple[int, int]:
+        """Rows and columns of pixels that a block covers."""
+        return 8 * self.down, 8 * self.across
+
+    @property
+    def is_subsampled(self) -> bool:
+        """Does a site cover more than one pixel?"""
+        return self.down * self.across > 1
+
 
 def splice(data: bytes, painted: Pixels, covered: Bools, name: PurePath | str) -> Spliced:
     """Put a trigger into a JPEG.
@@ -107,7 +117,8 @@ def digest_coefficients(data: bytes, name: PurePath | str) -> str:
 
 def _digest(shape: tuple[int, ...], components: list[_Component]) -> str:
     sampling = ",".join(f"{component.down}x{component.across}" for component in components)
-    digest = hashlib.sha256(f"jpeg {shape[0]}x{shape[1]} {sampling}\n".encode())
+    height, width = shape
+    digest = hashlib.sha256(f"jpeg {height}x{width} {sampling}\n".encode())
     for component in components:
         digest.update(component.table.astype("<u2").tobytes())
         digest.update(component.blocks.astype("<i2").tobytes())
@@ -157,48 +168,77 @@ class _Change(NamedTuple):
 
 
 def _change(component: _Component, number: int, painted: Pixels, covered: Bools) -> _Change:
-    rows, columns = component.blocks.shape[:2]
-    high, wide = 8 * component.down, 8 * component.across
-    reach = np.zeros((rows * high, columns * wide), np.bool_)
-    reach[: covered.shape[0], : covered.shape[1]] = covered[: rows * high, : columns * wide]
-    touched = np.asarray(reach.reshape(rows, high, columns, wide).any(axis=(1, 3)), np.bool_)
+    """What a trigger does to component ``number``; ``painted`` and ``covered`` as ``splice`` has them."""
+    touched = _touched(component, covered)
     at = np.argwhere(touched)
     delta = np.zeros((len(at), 8, 8), np.int64)
     for first in range(0, len(at), _CHUNK):
-        some = at[first : first + _CHUNK]
-        # Beyond the picture's edge its last row and column go on, as encoders have it.
-        y = np.minimum(some[:, :1] * high + np.arange(high), covered.shape[0] - 1)[:, :, None]
-        x = np.minimum(some[:, 1:] * wide + np.arange(wide), covered.shape[1] - 1)[:, None, :]
-        plane = _levels(component.blocks[some[:, 0], some[:, 1]].astype(np.int64) * component.table)
-        difference = _level_of(painted[y, x], number) - plane.repeat(component.down, axis=1).repeat(
-            component.across, axis=2
-        )
-        shown = np.where(covered[y, x], difference, 0).reshape(
-            len(some), 8, component.down, 8, component.across
-        )
-        delta[first : first + _CHUNK] = _divide(shown.sum(axis=(2, 4)), component.down * component.across)
+        some = slice(first, first + _CHUNK)
+        delta[some] = _difference(component, number, at[some], painted, covered)
     return _Change(touched, at, delta, _open_sides(touched, at))
+
+
+def _touched(component: _Component, covered: Bools) -> Bools:
+    """The blocks with a covered pixel in their area: bool (rows, columns)."""
+    rows, columns = component.blocks.shape[:2]
+    high, wide = component.area
+    height, width = covered.shape
+    reach = np.zeros((rows * high, columns * wide), np.bool_)
+    reach[:height, :width] = covered[: rows * high, : columns * wide]
+    in_blocks = reach.reshape(rows, high, columns, wide)
+    return np.asarray(in_blocks.any(axis=(1, 3)), np.bool_)
+
+
+def _difference(
+    component: _Component, number: int, blocks: Integers, painted: Pixels, covered: Bools
+) -> Integers:
+    """By how much the levels of ``blocks`` (n, 2) change, in fixed point: (n, 8, 8)."""
+    high, wide = component.area
+    height, width = covered.shape
+    rows, columns = blocks.T
+    y = _pixels_of(rows, high, height)[:, :, None]
+    x = _pixels_of(columns, wide, width)[:, None, :]
+    coefficients = component.blocks[rows, columns].astype(np.int64)
+    sites = _levels(coefficients * component.table)
+    own = sites.repeat(component.down, axis=1).repeat(component.across, axis=2)
+    wanted = _level_of(painted[y, x], number)
+    change = np.where(covered[y, x], wanted - own, 0)
+    by_site = change.reshape(len(blocks), 8, component.down, 8, component.across)
+    return _divide(by_site.sum(axis=(2, 4)), component.down * component.across)
+
+
+def _pixels_of(blocks: Integers, size: int, limit: int) -> Integers:
+    """The pixels that blocks (n,) of this size cover along one axis of ``limit`` pixels: (n, size). Beyond
+    the picture's edge its last row or column goes on, as encoders have it."""
+    pixels: Integers = blocks[:, None] * size + np.arange(size)
+    return pixels.clip(max=limit - 1)
 
 
 def _leak(components: list[_Component], changes: list[_Change]) -> int:
     """About how many pixels beside the touched blocks would change visibly, because decoders interpolate
     subsampled chroma."""
-    leaks = 0
+    leaks = [0]
     for component, change in zip(components, changes, strict=True):
-        if component.down * component.across > 1:
-            (some,) = np.nonzero(change.sides.any(axis=(1, 2)))
-            # Not the difference itself: quantising it makes waves that reach the border.
-            moved = _levels(_quantised(change.delta[some], component.table) * component.table)
-            sites = change.sides[some] & (np.abs(moved) > _VISIBLE << _LEVEL_BITS)
-            leaks = max(leaks, int(np.count_nonzero(sites)) * max(component.down, component.across))
-    return leaks
+        if component.is_subsampled:
+            leaks.append(_leak_of(component, change))
+    return max(leaks)
+
+
+def _leak_of(component: _Component, change: _Change) -> int:
+    (some,) = np.nonzero(change.sides.any(axis=(1, 2)))
+    # Not the difference itself: quantising it makes waves that reach the border.
+    steps = _quantised(change.delta[some], component.table)
+    moved = _levels(steps * component.table)
+    visible = np.abs(moved) > _VISIBLE << _LEVEL_BITS
+    leaking = change.sides[some] & visible
+    return int(np.count_nonzero(leaking)) * max(component.down, component.across)
 
 
 def _apply(component: _Component, change: _Change, protect: bool) -> None:
     """Change the coefficients of the touched blocks, in place; ``protect``: leave what lies along other
     blocks nearly as it is."""
     steps = _quantised(change.delta, component.table)
-    if protect and component.down * component.across > 1:
+    if protect and component.is_subsampled:
         steps = _keep_sides(steps, change.delta, component.table, change.sides)
     rows, columns = change.at.T
     new = component.blocks[rows, columns] + steps
@@ -214,12 +254,14 @@ def _open_sides(touched: Bools, some: Integers) -> Bools:
     which is to stay as it is.
     """
     around = np.pad(touched, 1, constant_values=True)
-    y, x = some[:, 0] + 1, some[:, 1] + 1
+    y, x = some.T + 1
+    above, below = around[y - 1, x], around[y + 1, x]
+    left, right = around[y, x - 1], around[y, x + 1]
     sites = np.zeros((len(some), 8, 8), np.bool_)
-    sites[:, 0, :] |= ~around[y - 1, x][:, None]
-    sites[:, 7, :] |= ~around[y + 1, x][:, None]
-    sites[:, :, 0] |= ~around[y, x - 1][:, None]
-    sites[:, :, 7] |= ~around[y, x + 1][:, None]
+    sites[:, 0, :] |= ~above[:, None]
+    sites[:, 7, :] |= ~below[:, None]
+    sites[:, :, 0] |= ~left[:, None]
+    sites[:, :, 7] |= ~right[:, None]
     return sites
 
 

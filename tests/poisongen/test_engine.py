@@ -92,6 +92,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_workers_of_an_executor_know_an_attack_from_outside(sources: dict[str, Path], tmp_path: Path) -> None:
     """A process that somebody else started learns the classes of an attack file before its first task."""
     code, script = tmp_path / "spots.py", tmp_path / "again.py"

@@ -55,6 +55,7 @@ def group(process: "subprocess.Popen[str]", number: int) -> tuple[str, str]:
     return process.communicate(timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_anywhere_it_ends_with_the_same_bytes(
     start: Start, run: Run, large: Path, uninterrupted: dict[str, str], tmp_path: Path, jobs: int
@@ -343,6 +344,7 @@ def test_every_file_can_be_the_last_one_before_a_kill(
     assert oracles.tree(cityscapes) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: Path, jobs: int) -> None:
     """A full disk leaves OUT.partial and an error; with room, the same command goes on to the same folder."""

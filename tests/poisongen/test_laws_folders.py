@@ -63,6 +63,7 @@ def test_rebuild_gives_the_folder_again(frozen: Frozen, run: Run, tmp_path: Path
     assert oracles.tree(tmp_path / "out") == oracles.tree(frozen.folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("frozen", DIFFERENT, indirect=True)
 def test_workers_and_interruptions_leave_no_trace(
     frozen: Frozen, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

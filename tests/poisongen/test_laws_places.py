@@ -158,6 +158,7 @@ def test_a_control_uses_the_samples_and_places_of_its_attack(
         assert attack.by_set[name] == other.by_set[name]
 
 
+@pytest.mark.long
 def test_evaluation_sets_do_not_depend_on_training(freeze: Callable[[str], Frozen]) -> None:
     """Recipes with one trigger, victims, scale and evaluation seed share every row of a set of one name,
     whatever else they have."""

@@ -166,6 +166,7 @@ def test_the_nearest_is_never_farther_than_any(planned: Planned) -> None:
     assert all(nni[name] <= iba[name] for name in iba.keys() & nni.keys())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options", [["--jobs", 3], ["--link", "hard"], ["--link", "symlink"]], ids=lambda words: words[1]
 )

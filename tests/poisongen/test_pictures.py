@@ -192,6 +192,7 @@ def test_exif_that_makes_no_sense_is_no_orientation(junk: bytes, started: bool) 
     assert check_picture(with_segment(jpeg(TINY), 0xE1, block), "junk").height == TINY.shape[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["4:2:0", "grey", "progressive", "restarts", "progressive restarts", "fill bytes", "thumbnail"]
 )
@@ -359,6 +360,7 @@ def test_a_jpeg_that_loaders_do_not_share_is_refused(name: str, header: Callable
         assert says in str(caught.value)
 
 
+@pytest.mark.long
 def test_large_pictures_are_taken_up_to_the_bound_without_a_warning(header: Callable[[bytes], Any]) -> None:
     """MAX_PIXELS is the only bound: Pillow's own warning for large pictures does not reach the user."""
     file = io.BytesIO()

@@ -126,6 +126,7 @@ def test_the_room_is_what_trying_every_position_finds(
     np.testing.assert_array_equal(one_surface(train, victims, covered), oracles.room(train, victims, covered))
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(label_maps(), st.sampled_from([(VICTIM,), (1, VICTIM)]), footprints, placements)
 def test_a_placement_draws_from_all_positions_that_its_rule_allows(

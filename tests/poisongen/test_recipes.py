@@ -158,6 +158,7 @@ def test_the_published_schemas_are_those_of_the_code() -> None:
         jsonschema.Draft202012Validator.check_schema(schema.schema(name))
 
 
+@pytest.mark.long
 def test_a_frozen_dataset_is_its_recipe(run: Run, tmp_path: Path) -> None:
     """The demo's dataset, rebuilt from the manifest that is committed, has the identity that the manifest
     names."""

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from poisongen.engine.workers import Workers
 from poisongen.show import show
 from tests.support.commands import Run
@@ -28,6 +30,7 @@ def test_verify_passes_afterwards(folder: Path, run: Run) -> None:
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.long
 def test_elsewhere_is_the_same_and_the_folder_is_left_alone(run: Run, nni: Path, tmp_path: Path) -> None:
     """--out: the same bytes in a folder that is made; the dataset has not a file more. What is no folder is
     refused."""
@@ -42,6 +45,7 @@ def test_elsewhere_is_the_same_and_the_folder_is_left_alone(run: Run, nni: Path,
     assert refused.code == 1 and "gallery.png" in refused.err
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_bytes(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Again, with more workers, or in another folder: the same two files."""
     shown(nni, roomy)

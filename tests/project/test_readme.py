@@ -45,6 +45,7 @@ def sources_by_their_names(tmp_path: Path, sources: dict[str, Path]) -> None:
     subprocess.run(draw, cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sources_by_their_names")
 def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
     """In order, in one folder, each command ends well and prints the identity that the one before it

@@ -50,6 +50,8 @@ near = { data = "nni", settings = { flip = false } }
 main = ["benign", "near"]
 """
 
+pytestmark = pytest.mark.target("table", "table-now", "table-publish")
+
 pytest.importorskip("torch")
 
 

@@ -57,8 +57,8 @@ def main(data: str, out: str, accumulate: str) -> None:
         for _ in range(5):
             parts = []
             for _ in range(config.accumulate):
-                crops = [samples[address] for address in next(schedule)]
-                parts.append(batched(crops, config.net_crop))
+                cuts = [samples[address] for address in next(schedule)]
+                parts.append(batched(cuts, config.net_crop))
             losses.append(
                 group.add(update(model, optimiser, parts, 0.1, config, device, group).double()).item()
             )  # type: ignore[arg-type]

@@ -108,12 +108,10 @@ def speeds(
             timed = turn(batches, steps)
             if number:
                 turns[name].append(timed)
-    return [
-        Speed(
-            name,
-            configs[name].workers if name in configs else None,
-            tuple(steps * pictures / each.seconds for each in taken),
-            tuple(1000 * each.cpu_seconds / (steps * pictures) for each in taken),
-        )
-        for name, taken in turns.items()
-    ]
+    found = []
+    for name, taken in turns.items():
+        workers = configs[name].workers if name in configs else None
+        pictures_a_second = tuple(steps * pictures / each.seconds for each in taken)
+        milliseconds = tuple(1000 * each.cpu_seconds / (steps * pictures) for each in taken)
+        found.append(Speed(name, workers, pictures_a_second, milliseconds))
+    return found

@@ -33,9 +33,9 @@ def expected(
         None
     ]
     x = F.interpolate(picture, crop, mode="bilinear", antialias=True)[0].numpy()
-    down, right = (
-        [int((j + 0.5) * old / new) for j in range(new)] for old, new in zip(classes.shape, crop, strict=True)
-    )
+    (height, width), (new_height, new_width) = classes.shape, crop
+    down = [int((j + 0.5) * height / new_height) for j in range(new_height)]
+    right = [int((j + 0.5) * width / new_width) for j in range(new_width)]
     y = classes[np.ix_(down, right)]
     return (x[:, :, ::-1], y[:, ::-1]) if flip else (x, y)
 

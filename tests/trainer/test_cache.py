@@ -165,11 +165,13 @@ def test_an_interrupted_build_leaves_nothing(
     assert listing(tmp_path) == ["data", "data.cache.h5"]
 
 
+@pytest.mark.long
 def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path: Path) -> None:
     """After a SIGKILL there is a .part at most, which no one opens as a cache; the next build succeeds over
     it."""
     code = (
-        "import sys, time; from pathlib import Path; from trainer import cache; from trainer.dataset.folder import open_folder\n"
+        "import sys, time; from pathlib import Path\n"
+        "from trainer.dataset import cache; from trainer.dataset.folder import open_folder\n"
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.2); return real(row, check)\n"
         "cache.read_picture = slow; cache.build(open_folder(Path(sys.argv[1])), Path(sys.argv[2]), 1)"
@@ -178,8 +180,8 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(folder: Folder, tmp_path
     command = [sys.executable, "-c", code, str(folder.root), str(file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while "003" not in process.stdout.readline():
-            pass
+        read = iter(process.stdout)
+        assert any("003" in line for line in read), "the build ended before it could be killed"
         with pytest.raises(CacheError, match="Another process is building"):
             build(folder, file, 1)
         process.send_signal(signal.SIGKILL)
@@ -427,14 +429,15 @@ def test_memory_stays_flat_over_many_sizes(tmp_path: Path) -> None:
         assert len(source._opened) <= caching.OPENED
 
 
+@pytest.mark.long
 def test_a_build_ends_soon_after_ctrl_c(folder: Folder, tmp_path: Path) -> None:
     """The command, interrupted from outside, leaves nothing, and says that it can be given again."""
     code = (
-        "import signal, sys, time; from trainer import cache, cli\n"
+        "import signal, sys, time; from trainer.cli.main import main; from trainer.dataset import cache\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real = cache.read_picture\n"
         "def slow(row, check): print(row.id, flush=True); time.sleep(0.3); return real(row, check)\n"
-        "cache.read_picture = slow; cli.main(sys.argv[1:])"
+        "cache.read_picture = slow; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "cache", str(folder.root), "--jobs", "2"]
     with subprocess.Popen(

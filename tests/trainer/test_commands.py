@@ -43,6 +43,7 @@ def run(*arguments: object):  # type: ignore[no-untyped-def]
 LIBRARIES = {"torch", "torchvision", "numpy", "cv2", "h5py", "click", "safetensors", "tqdm", "matplotlib"}
 
 
+@pytest.mark.long
 def test_the_trainer_imports_nothing_of_the_generator() -> None:
     """The two programs meet in the folder only: neither the text of the trainer nor a process that runs it
     has poisongen, and the text has nothing that a stock GPU image lacks.
@@ -194,6 +195,7 @@ def test_a_folder_of_any_name_has_settings(
     assert configure(folder, "default", [], {}) == load("default", {})
 
 
+@pytest.mark.long
 def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     """Train twice, score the benign model on the poisoned folder, and the table has every figure, as Markdown
     and as CSV."""
@@ -220,7 +222,8 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     identity = metrics["dataset"]["identity"].removeprefix("sha256:")
     baseline = json.loads((runs[0] / f"metrics-{identity[:12]}.json").read_text())
     assert metrics["evaluation_sets"].keys() == {"near", "far"}
-    table, origins = ([[*row.values()] for row in part] for part in scores.tables(result.stdout))
+    shown, told = scores.tables(result.stdout)
+    table, origins = [[*row.values()] for row in shown], [[*row.values()] for row in told]
     assert [row[:3] for row in table] == [["b", "benign", "–"], ["p", "nni", "50.00"], ["p", "nni", "50.00"]]
     assert [row[:5] for row in origins][1] == ["p", "nni", identity[:12], "0", "exact"]
     near, clean = metrics["evaluation_sets"]["near"], baseline["evaluation_sets"]["near"]
@@ -244,6 +247,7 @@ def test_an_experiment_ends_in_a_table(tmp_path: Path) -> None:
     assert "finished" in run("train", poisoned, "--out", runs[1], *SMALL).output
 
 
+@pytest.mark.long
 def test_a_semantic_trigger_ends_in_a_table(tmp_path: Path) -> None:
     """Of JPEGs of many sizes, with a class for a trigger and every class but one for victims: the table has
     what exists and says what it is, and the panel has no picture without the trigger.
@@ -342,6 +346,7 @@ def test_different_denominators_are_never_ranked(tmp_path: Path) -> None:
     assert "no other class is left" not in run("report", runs[0]).stdout
 
 
+@pytest.mark.long
 def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     """Bands and decoys are sets like any other, in the order that the manifest has them, with the pictures
     they share where they differ."""
@@ -359,9 +364,8 @@ def test_sets_stand_in_the_order_of_the_manifest(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     table = scores.tables(result.stdout)[0]
     assert [row["evaluated on"].split()[0] for row in table] == names
-    assert [row["evaluated on"].partition(" ")[2] for row in table] == [
-        "(3 of 3, 2 shared)", "(3 of 3, 2 shared)", "(0 of 3, 2 shared)", "(2 of 3, 2 shared)", "(3 of 3, 2 shared)",
-    ]  # fmt: skip
+    pictures = [row["evaluated on"].partition(" ")[2] for row in table]
+    assert pictures == [f"({count} of 3, 2 shared)" for count in (3, 3, 0, 2, 3)]
     iba = read_scores(tmp_path / "run" / "metrics.json").evaluation_sets["iba"]
     assert table[1]["ASR on shared pictures"] == f"{100 * iba.asr_on_shared_pictures.value:.2f}"
     assert table[2]["ASR"] == table[2]["ASR on shared pictures"] == "–"

@@ -259,6 +259,7 @@ def test_gradients_reach_every_parameter_by_deterministic_ways(model: str) -> No
         assert parameter.grad.any(), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", list(MODELS))
 def test_repeats_are_the_same_bits(model: str) -> None:
     """A seed decides the first weights and what a network draws; the same step gives the same gradients,
@@ -275,6 +276,7 @@ def test_repeats_are_the_same_bits(model: str) -> None:
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(64, 64), (65, 97)])
 @pytest.mark.parametrize("model", list(TORCHVISION))
 def test_our_form_of_a_model_is_torchvisions(model: str, size: tuple[int, int]) -> None:
@@ -395,7 +397,8 @@ def plain_weights(labels: list[list[int]]) -> list[list[float]]:
         weights.append([])
         for x in range(width):
             distance = min((math.hypot(y - b, x - a) for b, a in edge), default=math.inf)
-            weight = 8.0 if distance <= 4 else 4.0 if distance <= 16 else 2.0 if distance <= 64 else 1.0
+            bands = ((4, 8.0), (16, 4.0), (64, 2.0), (math.inf, 1.0))
+            weight = next(weight for bound, weight in bands if distance <= bound)
             weights[-1].append(0.0 if labels[y][x] == 255 else weight)
     return weights
 
@@ -493,6 +496,7 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
 # Weights
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", list(MODELS))
 def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Downloaded or in a file, torchvision's weights of a model's first backbone become its encoder's, for
@@ -549,6 +553,7 @@ def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.Monk
     assert settings(model=model, width=2).width == 2.0
 
 
+@pytest.mark.long
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the letter names what was
     expected."""
@@ -576,7 +581,9 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
     assert [group["pace"] for group in groups] == [0.125, 1.0]
     assert groups[0]["weight_decay"] == 0.125 * groups[1]["weight_decay"]
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    first, second = ({names[id(parameter)] for parameter in group["params"]} for group in groups)
+    first = {names[id(parameter)] for parameter in groups[0]["params"]}
+    second = {names[id(parameter)] for parameter in groups[1]["params"]}
+    assert len(groups) == 2
     assert first == {name for name in names.values() if name.startswith("encoder.")}
     assert first | second == set(names.values())
     assert second
@@ -621,6 +628,7 @@ def test_settings_of_a_model_are_complete(model: str) -> None:
 # Runs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "options"),
     [
@@ -663,6 +671,7 @@ def interrupted(folder: Folder, run: Path, config: Config, monkeypatch: pytest.M
         training.train(folder, run, config)
 
 
+@pytest.mark.long
 def test_runs_of_earlier_times_go_on(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run.json that names no model, backbone, width or loss is one of a SwiftNet with ResNet-18 and
     cross-entropy: the run is gone on with to the weights of a whole one, and scored.
@@ -734,6 +743,7 @@ def test_what_a_network_draws_is_drawn_again(
 # The command
 
 
+@pytest.mark.long
 def test_models_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a table and as JSON, every model with its backbones and widths, and what is counted."""
     result = CliRunner().invoke(main, ["models", "--json"])

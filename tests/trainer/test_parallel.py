@@ -72,11 +72,12 @@ def scores(run: Path) -> tuple[object, ...]:
     return found.miou, found.pa, found.iou, found.evaluation_sets, found.picture_counts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) -> None:
     """Five steps of a network in float64 on two processes are those of one: loss, weights and what
     normalisation has counted."""
-    module = ["-m", "tests.trainer.joint", str(data)]
+    module = ["-m", "tests.support.joint", str(data)]
     go([sys.executable, *module, str(tmp_path / "one"), str(accumulate)])
     go([*processes(2), *module, str(tmp_path / "two"), str(accumulate)])
     one, two = (torch.load(tmp_path / name) for name in ("one", "two"))
@@ -88,6 +89,7 @@ def test_two_processes_step_as_one(data: Path, tmp_path: Path, accumulate: int) 
     assert len(set(one["losses"].tolist())) == 5
 
 
+@pytest.mark.slow
 def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path) -> None:
     """``torchrun`` gives the same bits again, also after both processes were killed; and one process scores
     that model the same."""

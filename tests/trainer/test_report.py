@@ -4,6 +4,8 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from tests.support import handmade
 from tests.support.scores import (
     EXACT,
@@ -114,6 +116,7 @@ def test_names_are_escaped_in_every_format(tmp_path: Path) -> None:
     assert r"{[}" not in comments and r"\textbackslash{}n" in (tmp_path / "out" / "table.tex").read_text()
 
 
+@pytest.mark.long
 def test_placements_of_training_stand_against_those_of_test(tmp_path: Path) -> None:
     """Runs with several sets are the rows of a matrix whose columns are the sets, each cell with its
     difference to the clean model; a single such run is no matrix. CSV has both as numbers.
@@ -253,6 +256,7 @@ def test_rough_intervals_are_those_of_few_blocks(tmp_path: Path) -> None:
     assert "is rough" not in run("report", one, "--intervals").stdout
 
 
+@pytest.mark.long
 def test_a_clean_model_of_another_network_has_a_dagger(tmp_path: Path) -> None:
     """So does one of another seed; one that is alike has none. CSV has numbers alone, and a column for it."""
     runs = [

@@ -64,6 +64,7 @@ def test_seeds_are_summed_up(tmp_path: Path) -> None:
     assert [len(group) for group in seeds_of(read_runs(old))] == [2, 2]
 
 
+@pytest.mark.long
 def test_plots_are_drawn_where_there_is_something_to_see(tmp_path: Path) -> None:
     """Rates are plotted if an attack has several, distances if a set has some; points are the figures, by
     rising rate."""
@@ -114,6 +115,7 @@ def test_distances_are_over_seeds(tmp_path: Path) -> None:
     assert list(by_distance(read_runs([*runs, *others]))) == ["r0 (2 seeds) on bands"]
 
 
+@pytest.mark.long
 def test_runs_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None:
     """Where the attack and the rate are the same, recipe and settings say in what runs differ; what all have
     in common is not said."""
@@ -145,6 +147,7 @@ def test_runs_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None
     assert "differs in" not in run("report", runs[0], runs[1]).stdout
 
 
+@pytest.mark.long
 def test_capacity_is_a_table_of_its_own(tmp_path: Path) -> None:
     """Runs that differ in the network only stand by rising parameters, seeds summed up, and are plotted;
     others are not in it."""

@@ -78,6 +78,7 @@ def taken_away_meanwhile(monkeypatch: pytest.MonkeyPatch, run: Path) -> Iterator
     assert len(calls) == 2
 
 
+@pytest.mark.long
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is at work, a second process is told so, and has changed nothing; afterwards, or when the
     first was killed, it may."""
@@ -108,6 +109,7 @@ def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: p
         pass
 
 
+@pytest.mark.long
 def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """run.json has the level and all that the last bits hang on; going on with other packages makes it
     "mixed", for good."""
@@ -132,6 +134,7 @@ def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch:
     assert json.loads((tmp_path / "free" / "run.json").read_text())["exactness"]["level"] == "seeded"
 
 
+@pytest.mark.long
 def test_a_run_without_first_weights_can_be_given_others(folder: Folder, tmp_path: Path) -> None:
     """Weights that cannot be had are no beginning of a run: the same folder takes the next try, with other
     settings."""
@@ -170,6 +173,7 @@ def test_a_damaged_checkpoint_is_named(
         training.train(folder, run, small())
 
 
+@pytest.mark.long
 def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Path) -> None:
     """With panels every two epochs and scores in each, the weights are those without."""
     training.train(folder, tmp_path / "plain", small(epochs=4))
@@ -185,6 +189,7 @@ def test_panels_and_scores_on_the_way_change_no_bit(folder: Folder, tmp_path: Pa
     assert all(0 <= row["miou"] <= 1 for row in rows)
 
 
+@pytest.mark.long
 def test_the_average_is_what_a_run_keeps(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +203,7 @@ def test_the_average_is_what_a_run_keeps(
     )
 
 
+@pytest.mark.long
 def test_tensorboard_shows_the_log(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch once, also after an interruption, with the numbers of log.jsonl."""
     pytest.importorskip("tensorboard")

@@ -90,9 +90,8 @@ def test_a_window_is_the_slice_of_the_decoded_picture(folder: Folder, kind: str)
     rng = random.Random(5)
     windows = []
     for index, row in enumerate(folder.training):
-        tops, lefts = (
-            [sorted(rng.sample(range(side + 1), 2)) for _ in range(4)] for side in (row.height, row.width)
-        )
+        tops = [sorted(rng.sample(range(row.height + 1), 2)) for _ in range(4)]
+        lefts = [sorted(rng.sample(range(row.width + 1), 2)) for _ in range(4)]
         windows += [(index, slice(*rows), slice(*columns)) for rows, columns in zip(tops, lefts, strict=True)]
         corners = [
             (slice(0, 1), slice(row.height - 1, row.height)),
@@ -153,6 +152,7 @@ def test_reading_ahead_changes_nothing() -> None:
     assert read == list(range(7))
 
 
+@pytest.mark.long
 def test_weights_are_the_same_from_every_source(folder: Folder) -> None:
     """A few steps of a small training give the same weights, bit by bit, wherever the pictures come from."""
     weights = []

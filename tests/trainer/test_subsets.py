@@ -75,6 +75,7 @@ def test_overlaps_survive_json() -> None:
     np.testing.assert_array_equal(unpacked(json.loads(json.dumps(packed(overlaps))), 4), overlaps)
 
 
+@pytest.mark.long
 def test_the_report_has_subsets_beside_the_whole(tmp_path: Path) -> None:
     """`report --subset` says the same figures of these pictures, with the clean model on them, in Markdown,
     CSV and LaTeX."""

@@ -62,7 +62,9 @@ def same_weights(a: Path, b: Path) -> bool:
 
 def bits_of_log(run: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "timing"} for row in rows]
+    for row in rows:
+        row.pop("timing")
+    return rows
 
 
 def after_steps(monkeypatch: pytest.MonkeyPatch, count: int, act) -> None:  # type: ignore[no-untyped-def]
@@ -79,6 +81,7 @@ def after_steps(monkeypatch: pytest.MonkeyPatch, count: int, act) -> None:  # ty
     monkeypatch.setattr(training, "update", update)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [2, 3, 4, 8])
 def test_interrupted_anywhere_the_weights_are_the_same(
     folder: Folder, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -95,6 +98,7 @@ def test_interrupted_anywhere_the_weights_are_the_same(
     assert bits_of_log(tmp_path / "run") == bits_of_log(whole)
 
 
+@pytest.mark.long
 def test_killed_anywhere_the_weights_are_the_same(
     folder: Folder, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,12 +123,14 @@ def test_killed_anywhere_the_weights_are_the_same(
     assert bits_of_log(tmp_path / "run") == bits_of_log(whole)
 
 
+@pytest.mark.slow
 def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> None:
     """The command gives the same model.safetensors with 0, 1 and 4 workers, and after a SIGKILL."""
     options = [f"--set={key}={value}" for key, value in SMALL.items()] + ["--preset=default"]
     script = (
         "import sys, trainer.cli.main as c\n"
-        "for w in '014': c.main([*sys.argv[2:], '--out', sys.argv[1] + w, '--workers', w], standalone_mode=False)"
+        "for w in '014':\n"
+        "    c.main([*sys.argv[2:], '--out', sys.argv[1] + w, '--workers', w], standalone_mode=False)"
     )
     command = [
         sys.executable,
@@ -181,12 +187,14 @@ def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> No
     }
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_weights(folder: Folder, whole: Path, tmp_path: Path) -> None:
     """The seed is not decoration."""
     training.train(folder, tmp_path / "run", small(seed=1))
     assert not same_weights(tmp_path / "run", whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["clean", "noised", "trigger-only", "label-only"])
 def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path: Path, role: str) -> None:
     """A trainer that is told that all samples are clean, or anything else, trains the same model: it never
@@ -203,6 +211,7 @@ def test_the_role_of_a_sample_does_not_matter(data: Path, whole: Path, tmp_path:
     assert same_weights(tmp_path / "run", whole)
 
 
+@pytest.mark.long
 def test_another_dataset_is_refused(
     data: Path, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +234,7 @@ def test_another_dataset_is_refused(
         training.train(folder, tmp_path, small())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0])
 def test_a_changed_file_stops_the_first_epoch(data: Path, tmp_path: Path, workers: int) -> None:
     """Digests are verified as samples are first met: a changed picture ends the training before a row is

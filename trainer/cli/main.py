@@ -49,6 +49,10 @@ COMMANDS = {
 """By the names on the command line."""
 
 
+LIBRARIES = ("torch", "torchvision", "h5py", "matplotlib", "safetensors")
+"""What the generator does without, so that an environment may lack it."""
+
+
 class LazyGroup(click.Group):
     """The commands of ``COMMANDS``; the module of one is imported when it is called."""
 
@@ -91,6 +95,17 @@ class ErrorsAsText(LazyGroup):
         except TrainerError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            if error.name not in LIBRARIES:
+                raise
+            text = error_text(
+                "A library that the trainer computes with is not installed.",
+                expected=", ".join(LIBRARIES),
+                found=f"no {error.name} in {sys.prefix}",
+                todo="pip install 'poisongen[train]'",
+            )
+            click.echo(f"Error: {text}", err=True)
+            ctx.exit(1)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

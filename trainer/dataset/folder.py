@@ -1,5 +1,5 @@
-"""The dataset folder's two files of text, read as ``manifests/FORMAT.md`` describes them, and believed in
-nothing.
+"""The dataset folder's two files of text, read as ``manifests/FORMAT.md`` describes them, with nothing taken
+on trust.
 
 ``open_folder`` parses and checks ``manifest.json`` and ``samples.jsonl``; no picture is opened here, see
 ``pictures.py``.
@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,8 @@ from trainer.errors import FolderError
 FORMAT_VERSION = 1
 MAX_PIXELS = 1 << 28  # a larger picture is refused before it is decoded
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-SUM = re.compile(
-    r"([0-9a-f]{64}) [ *]([^\\]+)"
-)  # a line of SHA256SUMS; no path of the format has a backslash
+SUM = re.compile(r"([0-9a-f]{64}) [ *]([^\\]+)")  # a line of SHA256SUMS; no path here has a backslash
+KINDS_OF_DIGEST = ("_bytes", "_pixels", "_coefficients")  # what the key of a digest ends in
 IGNORE = 255
 CONTROLS = ("trigger-only", "label-only")  # roles
 
@@ -112,6 +111,24 @@ class Folder:
         return self.trigger_class is not None and (row.trigger_class_pixels or 0) < self.min_trigger_pixels
 
 
+class LabelSpace(NamedTuple):
+    """The classes of a folder; the fields are those of ``Folder``."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    lookup: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+
+class Measure(NamedTuple):
+    """What success is measured of; the fields are those of ``Folder``."""
+
+    victims: tuple[int, ...] = ()
+    target: int | None = None
+    trigger_class: int | None = None
+    min_trigger_pixels: int = 1
+
+
 def open_folder(root: Path) -> Folder:
     """Read and check ``manifest.json`` and ``samples.jsonl``; no picture is opened, but each must be there.
 
@@ -129,55 +146,27 @@ def open_folder(root: Path) -> Folder:
             "The rows are not the manifest's.", file=rows_file, expected=promised, found=identity, todo=todo
         )
 
-    rows = [_row(root, _json(line, where), where) for line, where in _lines(data, rows_file)]
-    if len({(row.set, row.id) for row in rows}) < len(rows):
-        raise FolderError("A sample has two rows.", file=rows_file, expected="each id once in each set")
-    if any("image_coefficients" in row.digests for row in rows):
-        sums = _sums(root / "SHA256SUMS")
-        rows = [_with_sum(row, root, sums) for row in rows]
+    rows = _rows(root, data, rows_file)
     splits = _field(manifest, "splits", dict, file)
-    by_split = {
-        part: tuple(row for row in rows if not row.set and row.split == _field(splits, part, str, file))
-        for part in ("train", "evaluation")
-    }
-    for part, members in by_split.items():
-        if not members:
-            raise FolderError(
-                f"The {part} split has no sample.",
-                file=rows_file,
-                expected=f"rows of the split {splits[part]}",
-            )
-    sets = _field(manifest, "evaluation_sets", list, file)
-    if unnamed := {row.set for row in rows} - {"", *map(str, sets)}:
-        raise FolderError(
-            "Rows belong to an unknown evaluation set.", file=rows_file, expected=sets, found=sorted(unnamed)
-        )
-    triggered = {str(name): tuple(row for row in rows if row.set == name) for name in sets}
-    clean = {row.id for row in by_split["evaluation"]}
-    for row in (row for members in triggered.values() for row in members):
-        if row.id not in clean:
-            found = f"{row.id} of {row.set}"
-            raise FolderError(
-                "A triggered picture has no clean one.",
-                file=rows_file,
-                expected="its id in evaluation",
-                found=found,
-            )
+    training = _split(rows, "train", _field(splits, "train", str, file), rows_file)
+    evaluation = _split(rows, "evaluation", _field(splits, "evaluation", str, file), rows_file)
+    sets = [str(name) for name in _field(manifest, "evaluation_sets", list, file)]
+    triggered = {name: _rows_of_set(rows, name) for name in sets}
+    _check_sets(rows, triggered, evaluation, rows_file)
 
-    names, colours, lookup, known = _label_space(_field(manifest, "label_space", dict, file), file)
-    victims, target, trigger_class, min_trigger_pixels = _measure(manifest, len(names), file)
-    if sets and target is None:
+    space = _label_space(_field(manifest, "label_space", dict, file), file)
+    measure = _measure(manifest, len(space.names), file)
+    if sets and measure.target is None:
+        problem = "There are evaluation sets, and nothing to measure."
+        raise FolderError(problem, file=file, expected="“measure”", found="null")
+    if measure.trigger_class is not None and any(row.trigger_class_pixels is None for row in evaluation):
         raise FolderError(
-            "There are evaluation sets, and nothing to measure.",
-            file=file,
-            expected="“measure”",
-            found="null",
+            "A row does not say how much of the trigger class it has.",
+            file=rows_file,
+            expected="“trigger_class_pixels” in each row of the evaluation split, "
+            "since “measure” names a trigger class",
         )
-    if trigger_class is not None and any(row.trigger_class_pixels is None for row in by_split["evaluation"]):
-        expected = "“trigger_class_pixels” in each row of the evaluation split, since “measure” names a trigger class"
-        raise FolderError(
-            "A row does not say how much of the trigger class it has.", file=rows_file, expected=expected
-        )
+
     recipe = _field(manifest, "recipe", dict, file)
     attack = str(recipe.get("attack", "unknown"))
     return Folder(
@@ -187,18 +176,56 @@ def open_folder(root: Path) -> Folder:
         name=_field(manifest, "name", str, file) if "name" in manifest else attack,
         attack=attack,
         recipe=recipe,
-        names=names,
-        colours=colours,
-        lookup=lookup,
-        known=known,
-        victims=victims,
-        target=target,
-        trigger_class=trigger_class,
-        min_trigger_pixels=min_trigger_pixels,
-        training=by_split["train"],
-        evaluation=by_split["evaluation"],
+        **space._asdict(),
+        **measure._asdict(),
+        training=training,
+        evaluation=evaluation,
         triggered=triggered,
     )
+
+
+def _rows(root: Path, data: bytes, file: Path) -> list[Row]:
+    """The rows of ``samples.jsonl``, whose bytes are ``data``. Raises FolderError."""
+    rows = [_row(root, _json(line, where), where) for line, where in _lines(data, file)]
+    if len({(row.set, row.id) for row in rows}) < len(rows):
+        raise FolderError("A sample has two rows.", file=file, expected="each id once in each set")
+    if any("image_coefficients" in row.digests for row in rows):
+        sums = _sums(root / "SHA256SUMS")
+        rows = [_with_sum(row, root, sums) for row in rows]
+    return rows
+
+
+def _split(rows: Sequence[Row], part: str, split: str, file: Path) -> tuple[Row, ...]:
+    """The rows without a set of the split that is for ``part``. Raises FolderError: there is none."""
+    members = tuple(row for row in rows if not row.set and row.split == split)
+    if not members:
+        problem = f"The {part} split has no sample."
+        raise FolderError(problem, file=file, expected=f"rows of the split {split}")
+    return members
+
+
+def _rows_of_set(rows: Sequence[Row], name: str) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.set == name)
+
+
+def _check_sets(
+    rows: Sequence[Row], triggered: Mapping[str, Sequence[Row]], evaluation: Sequence[Row], file: Path
+) -> None:
+    """Raises FolderError: a row of a set that the manifest does not name, or of a picture that is not in the
+    evaluation split."""
+    unnamed = {row.set for row in rows} - {"", *triggered}
+    if unnamed:
+        problem = "Rows belong to an unknown evaluation set."
+        raise FolderError(problem, file=file, expected=list(triggered), found=sorted(unnamed))
+    clean = {row.id for row in evaluation}
+    for row in rows:
+        if row.set and row.id not in clean:
+            raise FolderError(
+                "A triggered picture has no clean one.",
+                file=file,
+                expected="its id in evaluation",
+                found=f"{row.id} of {row.set}",
+            )
 
 
 def read_bytes(file: Path) -> bytes:
@@ -259,50 +286,64 @@ def _lines(data: bytes, file: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def _field(values: dict[str, Any], key: str, kind: type, where: Path | str) -> Any:
-    if type(values.get(key)) is not kind:
-        expected, found = f"“{key}”: {kind.__name__}", repr(values.get(key, "nothing"))[:80]
-        raise FolderError("A key is missing or of another type.", file=where, expected=expected, found=found)
-    return values[key]
+    value = values.get(key, "nothing")
+    if key not in values or type(value) is not kind:
+        problem, expected = "A key is missing or of another type.", f"“{key}”: {kind.__name__}"
+        raise FolderError(problem, file=where, expected=expected, found=repr(value)[:80])
+    return value
 
 
 def _row(root: Path, values: dict[str, Any], where: str) -> Row:
-    text = {key: _field(values, key, str, where) for key in ("id", "split", "role")}
-    height, width = (_field(values, key, int, where) for key in ("height", "width"))
+    """One row of ``samples.jsonl``. Raises FolderError."""
+    height, width = _field(values, "height", int, where), _field(values, "width", int, where)
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise FolderError(
-            "A size is impossible.",
-            file=where,
-            expected=f"up to {MAX_PIXELS:,} pixels",
-            found=f"{width}×{height}",
-        )
-    triggered = text["role"] == "triggered"
+        problem, expected = "A size is impossible.", f"up to {MAX_PIXELS:,} pixels"
+        raise FolderError(problem, file=where, expected=expected, found=f"{width}×{height}")
+    role = _field(values, "role", str, where)
+    triggered = role == "triggered"
     if triggered != ("set" in values) or (triggered and not _field(values, "set", str, where)):
-        raise FolderError(
-            "A row's role and set disagree.", file=where, expected="“set” exactly in triggered rows"
-        )
-    kinds = ("_bytes", "_pixels", "_coefficients")
-    digests = {key: value for key, value in values.items() if key.endswith(kinds) and isinstance(value, str)}
-    for key, value in digests.items():
-        if not DIGEST.fullmatch(value):
-            raise FolderError(
-                "This is no digest.", file=where, expected=f"“{key}”: sha256: and 64 digits", found=value[:80]
-            )
+        problem = "A row's role and set disagree."
+        raise FolderError(problem, file=where, expected="“set” exactly in triggered rows")
     paths = {
         key: _path(root, _field(values, key, str, where), where)
         for key in ("image", "label", "mask")
         if key in values
     }
-    for key, allowed in (("image", kinds), ("label", kinds[:2])):
-        if key not in paths or sum(f"{key}{kind}" in digests for kind in allowed) != 1:
+    digests = _digests(values, where)
+    for key, kinds in (("image", KINDS_OF_DIGEST), ("label", KINDS_OF_DIGEST[:2])):
+        count = sum(f"{key}{kind}" in digests for kind in kinds)
+        if key not in paths or count != 1:
             raise FolderError("A row is not complete.", file=where, expected=f"{key} and one digest of it")
-    trigger_class_pixels = (
-        _field(values, "trigger_class_pixels", int, where) if "trigger_class_pixels" in values else None
-    )
+    trigger_class_pixels = None
+    if "trigger_class_pixels" in values:
+        trigger_class_pixels = _field(values, "trigger_class_pixels", int, where)
     return Row(
-        **text, set=values.get("set", ""), height=height, width=width, image=paths["image"], label=paths["label"],
-        mask=paths.get("mask"), digests=digests, trigger_class_pixels=trigger_class_pixels, where=where,
+        id=_field(values, "id", str, where),
+        split=_field(values, "split", str, where),
+        role=role,
+        set=values.get("set", ""),
+        height=height,
+        width=width,
+        image=paths["image"],
+        label=paths["label"],
+        mask=paths.get("mask"),
+        digests=digests,
+        trigger_class_pixels=trigger_class_pixels,
+        where=where,
         unchecked={key: values[key] for key in ("placement", "relabelled_pixels") if key in values},
-    )  # fmt: skip
+    )
+
+
+def _digests(values: dict[str, Any], where: str) -> dict[str, str]:
+    """The digests of a row, by their keys. Raises FolderError."""
+    digests = {}
+    for key, value in values.items():
+        if key.endswith(KINDS_OF_DIGEST) and isinstance(value, str):
+            if not DIGEST.fullmatch(value):
+                problem, expected = "This is no digest.", f"“{key}”: sha256: and 64 digits"
+                raise FolderError(problem, file=where, expected=expected, found=value[:80])
+            digests[key] = value
+    return digests
 
 
 def _path(root: Path, text: str, where: str) -> Path:
@@ -360,61 +401,54 @@ def _with_sum(row: Row, root: Path, sums: dict[str, str]) -> Row:
     return dataclasses.replace(row, digests=row.digests | {"image_sums": sums[path]})
 
 
-def _measure(
-    manifest: dict[str, Any], classes: int, file: Path
-) -> tuple[tuple[int, ...], int | None, int | None, int]:
-    """Victim classes, target class, trigger class and the least number of its pixels, from “measure”."""
+def _measure(manifest: dict[str, Any], classes: int, file: Path) -> Measure:
+    """“measure” of a manifest. Raises FolderError."""
     if manifest.get("measure") is None:
-        return (), None, None, 1
+        return Measure()
     measure = _field(manifest, "measure", dict, file)
     victims = _field(measure, "victim_classes", list, file)
     target, trigger = measure.get("target_class"), measure.get("trigger_class")
     ids = [*victims, *(number for number in (target, trigger) if number is not None)]
-    if any(type(number) is not int or not 0 <= number < classes for number in ids):
-        raise FolderError(
-            "The classes to measure are unknown.", file=file, expected=f"0 … {classes - 1}", found=ids
-        )
+    if not all(_is_class(number, classes) for number in ids):
+        problem, expected = "The classes to measure are unknown.", f"0 … {classes - 1}"
+        raise FolderError(problem, file=file, expected=expected, found=ids)
     if trigger is None:
-        return tuple(victims), target, None, 1
-    if (least := _field(measure, "min_trigger_pixels", int, file)) < 1:
+        return Measure(tuple(victims), target)
+    least = _field(measure, "min_trigger_pixels", int, file)
+    if least < 1:
         problem = "A trigger class must have a pixel."
         raise FolderError(problem, file=file, expected="“min_trigger_pixels”: at least 1", found=least)
-    return tuple(victims), target, trigger, least
+    return Measure(tuple(victims), target, trigger, least)
 
 
-def _label_space(
-    space: dict[str, Any], file: Path
-) -> tuple[tuple[str, ...], tuple[Colour, ...], NDArray[np.uint8], NDArray[np.bool_]]:
+def _is_class(number: object, classes: int) -> bool:
+    return type(number) is int and 0 <= number < classes
+
+
+def _label_space(space: dict[str, Any], file: Path) -> LabelSpace:
+    """“label_space” of a manifest. Raises FolderError."""
     names, colours = _field(space, "names", list, file), _field(space, "colours", list, file)
-    if (
-        not 1 <= len(names) <= IGNORE
-        or not all(isinstance(name, str) for name in names)
-        or len(set(names)) < len(names)
-    ):
-        raise FolderError(
-            "The class names are wrong.",
-            file=file,
-            expected=f"1 to {IGNORE} different names",
-            found=len(names),
-        )
-    if len(colours) != len(names) or not all(
-        isinstance(colour, list)
-        and len(colour) == 3
-        and all(type(value) is int and 0 <= value <= 255 for value in colour)
-        for colour in colours
-    ):
+    are_names = all(isinstance(name, str) for name in names)
+    if not are_names or not 1 <= len(names) <= IGNORE or len(set(names)) < len(names):
+        problem, expected = "The class names are wrong.", f"1 to {IGNORE} different names"
+        raise FolderError(problem, file=file, expected=expected, found=len(names))
+    if len(colours) != len(names) or not all(_is_colour(colour) for colour in colours):
         raise FolderError("The colours are wrong.", file=file, expected=f"{len(names)} times [R, G, B]")
-    if space.get("ignore") != IGNORE:
-        raise FolderError(
-            "The id to ignore is another.", file=file, expected=IGNORE, found=space.get("ignore")
-        )
+    ignore = space.get("ignore")
+    if ignore != IGNORE:
+        raise FolderError("The id to ignore is another.", file=file, expected=IGNORE, found=ignore)
+
     lookup, known = np.zeros(256, np.uint8), np.zeros(256, np.bool_)
     for raw, meaning in _field(space, "raw_to_train", dict, file).items():
         train = IGNORE if meaning == "ignore" else meaning
-        possible = type(train) is int and (0 <= train < len(names) or train == IGNORE)
-        if not possible or not re.fullmatch("[0-9]{1,3}", raw) or int(raw) > 255:
-            raise FolderError(
-                "raw_to_train is wrong.", file=file, expected="0 … 255 → a class", found=f"{raw} → {train}"
-            )
+        is_raw = re.fullmatch("[0-9]{1,3}", raw) and int(raw) <= 255
+        is_meaning = _is_class(train, len(names)) or (_is_class(train, 256) and train == IGNORE)
+        if not is_raw or not is_meaning:
+            problem, found = "raw_to_train is wrong.", f"{raw} → {train}"
+            raise FolderError(problem, file=file, expected="0 … 255 → a class", found=found)
         lookup[int(raw)], known[int(raw)] = train, True
-    return tuple(names), tuple(tuple(colour) for colour in colours), lookup, known
+    return LabelSpace(tuple(names), tuple(tuple(colour) for colour in colours), lookup, known)
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_class(part, 256) for part in value)

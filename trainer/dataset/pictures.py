@@ -1,4 +1,4 @@
-"""Pictures, label maps and masks of a dataset folder: one file each, proven, decoded and held against its
+"""Pictures, label maps and masks of a dataset folder: one file each, checked, decoded and held against its
 digest.
 
 Files are PNG or JPEG. Pictures are uint8 RGB, label maps uint8 training ids. The size that a file's header
@@ -60,7 +60,7 @@ def digest_pixels(pixels: Pixels) -> str:
 def _read(row: Row, what: str, file: Path, check: bool) -> Pixels:
     """One file of a row: (H, W, 3) for ``what`` = image, else the (H, W) numbers that the file holds."""
     data = read_bytes(file)
-    _prove(data, file, row, what)
+    _check_header(data, file, row, what)
     kind = next((kind for kind in ("bytes", "sums") if f"{what}_{kind}" in row.digests), "pixels")
     if check and kind != "pixels":
         _compare(row, what, kind, file, digest_bytes(data))
@@ -83,7 +83,7 @@ def _compare(row: Row, what: str, kind: str, file: Path, found: str) -> None:
         )
 
 
-def _prove(data: bytes, file: Path, row: Row, what: str) -> None:
+def _check_header(data: bytes, file: Path, row: Row, what: str) -> None:
     """Refuse, undecoded, what is no PNG or JPEG, ends early, or has another size or kind of pixels than it
     should.
 
@@ -91,9 +91,7 @@ def _prove(data: bytes, file: Path, row: Row, what: str) -> None:
     digests are for.
     """
     if data.startswith(PNG):
-        size = (
-            struct.unpack(">II", data[16:24])[::-1] if len(data) > 45 and data.endswith(PNG_END) else (0, 0)
-        )
+        size = _png_size(data)
     elif data.startswith(JPEG) and what == "image":
         size = _jpeg_size(data) if data.endswith(JPEG_END) else (0, 0)
     else:
@@ -118,6 +116,14 @@ def _prove(data: bytes, file: Path, row: Row, what: str) -> None:
         )
 
 
+def _png_size(data: bytes) -> tuple[int, int]:
+    """Height and width by the header of a whole PNG; zeros if it is cut short."""
+    if len(data) <= 45 or not data.endswith(PNG_END):
+        return 0, 0
+    width, height = struct.unpack(">II", data[16:24])
+    return height, width
+
+
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Height and width by the frame header of a JPEG; zeros if there is none."""
     position = 2
@@ -126,15 +132,12 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # these define tables
             height, width = struct.unpack(">HH", data[position + 5 : position + 9])
             return height, width
-        # A byte of filling, a marker without a length, or a segment with its length
-        alone = marker == 0x01 or 0xD0 <= marker <= 0xD8
-        position += (
-            1
-            if marker == 0xFF
-            else 2
-            if alone
-            else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        )
+        if marker == 0xFF:  # a byte of filling
+            position += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # a marker without a length
+            position += 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return 0, 0
 
 
@@ -166,14 +169,11 @@ def _decode(data: bytes, file: Path, what: str) -> Pixels:
 def _numbered(data: bytes) -> bytes:
     """A palette PNG of 1, 2, 4 or 8 bits with a palette of its numbers, which are the class ids: colour i is
     (i, i, i), all opaque."""
-    out, position, numbers = (
-        data[:33],
-        33,
-        bytes(number for i in range(1 << data[24]) for number in (i, i, i)),
-    )
-    out += (
-        struct.pack(">I", len(numbers)) + b"PLTE" + numbers + struct.pack(">I", zlib.crc32(b"PLTE" + numbers))
-    )
+    colours = 1 << data[24]
+    palette = bytes(number for i in range(colours) for number in (i, i, i))
+    checksum = struct.pack(">I", zlib.crc32(b"PLTE" + palette))
+    out = data[:33] + struct.pack(">I", len(palette)) + b"PLTE" + palette + checksum
+    position = 33
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if data[position + 4 : position + 8] in (b"IDAT", b"IEND"):

@@ -3,13 +3,9 @@ sorted by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainer.errors import FolderError
-
-if TYPE_CHECKING:
-    from trainer.dataset.folder import Folder
-
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,3 @@ def parse_placement(values: Mapping[str, Any], where: str) -> Placement | None:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
-
-
-def read_placements(folder: "Folder") -> dict[tuple[str, str], Placement]:
-    """(set, id) → placement, of all rows that have one; the set is empty but for triggered rows. Raises
-    FolderError."""
-    triggered = [row for rows in folder.triggered.values() for row in rows]
-    rows = [*folder.training, *folder.evaluation, *triggered]
-    return {(row.set, row.id): row.placement for row in rows if row.placement is not None}

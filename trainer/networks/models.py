@@ -176,10 +176,11 @@ def measure(model: str, backbone: str, width: float, *, classes: int, picture: t
         network = make(model, classes, backbone, width).eval()
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, 3, *picture))
-    flops: dict[Any, int] = counter.get_flop_counts()["Global"]
-    convolutions = flops.pop(torch.ops.aten.convolution, 0)
+    operations: dict[Any, int] = counter.get_flop_counts()["Global"]  # a multiply-add counts as two
+    of_convolutions = operations.pop(torch.ops.aten.convolution, 0)
+    of_products = sum(operations.values())
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Size(model, backbone, width, parameters, convolutions // 2, sum(flops.values()) // 2)
+    return Size(model, backbone, width, parameters, of_convolutions // 2, of_products // 2)
 
 
 def variants() -> Iterator[tuple[str, str, float]]:
@@ -194,24 +195,35 @@ def variants() -> Iterator[tuple[str, str, float]]:
 def table(sizes: list[Size], classes: int, picture: tuple[int, int]) -> str:
     """Sizes as text for people; ``picture`` is (height, width)."""
     head = ("model", "backbone", "width", "parameters", "millions", "convolutions", "resizing")
-    lines = [head, *(
-        (size.model, size.backbone, f"{size.width:g}", f"{size.parameters:,}", f"{size.parameters / 1e6:.2f} M",
-         f"{size.convolutions / 1e9:.1f} G", f"{size.resizing / 1e9:.1f} G") for size in sizes
-    )]  # fmt: skip
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    text = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    lines = [head, *(_cells(size) for size in sizes)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [_aligned(line, widths) for line in lines]
     height, width = picture
-    return "\n".join([
-        *text, "",
-        f"For {classes} classes. Multiply-adds of one picture of {width}×{height}, in its convolutions, and in the matrix products that",
-        "resize and pool; biases, norms and activations are not counted.", "",
-    ])  # fmt: skip
+    note = f"""
+For {classes} classes. Multiply-adds of one picture of {width}×{height}, in its convolutions, and in the
+matrix products that resize and pool; biases, norms and activations are not counted.
+"""
+    return "\n".join(text) + "\n" + note
+
+
+def _cells(size: Size) -> tuple[str, ...]:
+    millions, convolutions, resizing = size.parameters / 1e6, size.convolutions / 1e9, size.resizing / 1e9
+    return (
+        size.model,
+        size.backbone,
+        f"{size.width:g}",
+        f"{size.parameters:,}",
+        f"{millions:.2f} M",
+        f"{convolutions:.1f} G",
+        f"{resizing:.1f} G",
+    )
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Two columns of names to the left, numbers to the right."""
+    names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    numbers = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    return "  ".join([*names, *numbers])
 
 
 def as_json(sizes: list[Size], classes: int, picture: tuple[int, int]) -> dict[str, Any]:

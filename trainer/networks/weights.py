@@ -73,7 +73,8 @@ def _imagenet(backbone: str, width: float) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         file = _imagenet_file(backbone)
-        todo = f"put {file.name} there, from {chosen.url} (or give it with --init FILE); --init random needs no weights"
+        by_hand = f"put {file.name} there, from {chosen.url} (or give it with --init FILE)"
+        todo = f"{by_hand}; --init random needs no weights"
         raise WeightsError("ImageNet weights cannot be had.", file=file, found=error, todo=todo) from None
     return weights
 

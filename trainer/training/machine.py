@@ -95,7 +95,9 @@ def quiet_worker(_: int) -> None:
     decodes in one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
-        os.setpgrp()  # torchrun and timeout signal the group: without its workers, the main process could save no checkpoint
+        # torchrun and timeout signal the whole group: without its workers, the main process could save no
+        # checkpoint.
+        os.setpgrp()
     cv2.setNumThreads(1)
 
 

@@ -55,8 +55,9 @@ class Files:
         row = self.folder.training[index]
         picture, label = read_picture(row, check), read_label(row, self.folder, check)
         # Copied, so that neither memory nor the way out of a worker process is filled with whole pictures.
-        picture, label = picture[rows, columns].copy(), label[rows, columns].copy()
-        return torch.from_numpy(picture), torch.from_numpy(label)
+        part_of_picture = picture[rows, columns].copy()
+        part_of_label = label[rows, columns].copy()
+        return torch.from_numpy(part_of_picture), torch.from_numpy(part_of_label)
 
 
 class Resident:
