@@ -11,7 +11,7 @@ TEST_ARGS  ?=
 SCRIPT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table table-now table-publish test-quick test test-extras test-compat schema freeze lint format density determinism bench bench-trainer train clean
+.PHONY: help setup demo table table-now table-publish test-quick test test-extras test-compat schema freeze lint format density determinism bench bench-trainer gpu gpu-wheels train clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,15 +55,31 @@ $(DEMO)/runs/nni/metrics.json: $(DEMO)/nni/manifest.json
 $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.json
 	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
 
-# Recipes → datasets → runs → tables; table.mk says how. TABLE, SOURCE, OUT, THREADS, DEVICE and JOBS reach it as they are given.
+# Recipes → datasets → runs → tables: `python -m trainer table --help` says how. -jN and -k of make are those of the runner.
+TABLE   ?= manifests/camvid
+OUT     ?= work/$(notdir $(patsubst %/,%,$(TABLE)))
+SOURCE  ?=
+THREADS ?=
+DEVICE  ?=
+JOBS    ?= 1
+LINK    ?= symlink
+REPORT_ARGS ?=
+export REPORT_ARGS
+
+# make puts -j and its number into MAKEFLAGS as a word, and -k among the letters of the first word.
+table_jobs  = $(patsubst -j%,--jobs=%,$(patsubst -j,-j0,$(filter -j%,$(MAKEFLAGS))))
+table_keep  = $(if $(findstring k,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),--keep-going)
+table_words = $(TABLE) --out $(OUT) --report-args "$$REPORT_ARGS"
+
 table: setup ## build, train and score all of TABLE: make table TABLE=manifests/camvid SOURCE=CamVid OUT=work/camvid -j4
-	@$(MAKE) --no-print-directory -f table.mk table PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(table_words) $(table_jobs) $(table_keep) $(if $(SOURCE),--source $(SOURCE)) \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(DEVICE),--devices $(DEVICE)) --build-jobs $(JOBS) --link $(LINK)
 
 table-now: setup ## the tables of those runs that are finished
-	@$(MAKE) --no-print-directory -f table.mk table-now PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(table_words) --now
 
 table-publish: setup ## copy what may be shared of OUT into TABLE: manifests, scores, tables; no picture of the dataset
-	@$(MAKE) --no-print-directory -f table.mk table-publish PY=$(BIN)/python
+	@$(BIN)/python -m trainer table $(TABLE) --out $(OUT) --publish
 
 # Tests are marked: quick, slow, or neither.
 test-quick: setup ## run the laws on a few cases, in a minute
@@ -115,6 +131,26 @@ bench-trainer: setup ## time training pictures from files, cache and memory
 
 density: setup ## print how dense the code is, and the densest functions
 	$(BIN)/python -m tests.scripts.density
+
+# On a machine with a GPU there may be no package index, so this needs no setup: any Python that has torch will do. TABLE, SOURCE,
+# DEVICE, WHEELS and OUT reach it as they are given; GPU_ARGS has more (--jobs, --only, --scratch).
+GPU_SECONDS ?= 480
+GPU_ARGS ?=
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+gpu: ## prove what holds on a GPU, within GPU_SECONDS: same bits, speed, and rows of TABLE
+	$(GPU_PYTHON) -m tests.scripts.gpu --seconds $(GPU_SECONDS) --out $(or $(OUT),work/gpu) $(if $(DEVICE),--device $(DEVICE)) \
+		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(TABLE),--table $(TABLE)) $(if $(SOURCE),--source $(SOURCE)) $(GPU_ARGS)
+
+# Nothing that these need comes along by itself: what is not named here is on every image that has torch and torchvision, or is
+# large (jpeglib for JPEG sources, opencv-python-headless, scipy, matplotlib, h5py): name it in GPU_PACKAGES where an image lacks it.
+GPU_PACKAGES ?= annotated-types click jinja2 markupsafe pydantic pydantic-core safetensors tqdm typing-extensions typing-inspection
+GPU_PLATFORMS := manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux1_x86_64
+
+gpu-wheels: ## collect the packages that a GPU image may lack (Python 3.12, Linux x86-64) in WHEELS, default build/gpu-wheels
+	$(GPU_PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 312 \
+		--implementation cp $(GPU_PLATFORMS:%=--platform %) --constraint constraints.txt --dest $(or $(WHEELS),build/gpu-wheels) $(GPU_PACKAGES)
+	@du -ch --apparent-size $(or $(WHEELS),build/gpu-wheels)/*.whl $$(git ls-files) | tail -n 1 | sed 's/total/with the tracked files; a machine may take no more than 64M/'
 
 train: setup ## train SwiftNet on DATA (default data), into RUN
 	$(BIN)/python -m trainer train $(DATA) --out $(RUN) $(TRAIN_ARGS)

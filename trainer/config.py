@@ -233,6 +233,14 @@ def _computes_in_bfloat16(device: str) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
+def check_settings(config: Config) -> None:
+    """Raise SettingError unless every setting is what ``load`` takes: of a config that came from a file."""
+    for field in dataclasses.fields(config):
+        if field.name != "preset":
+            _changed(config, field.name, getattr(config, field.name), None)
+    _check(config)
+
+
 def _check(config: Config) -> None:
     """Do the settings agree? Raises SettingError."""
     model = MODELS[config.model]

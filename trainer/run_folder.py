@@ -28,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainer.config import Config
+from trainer.config import Config, check_settings
 from trainer.dataset.facts import DatasetFacts, facts_of_recipe
-from trainer.errors import RunError
+from trainer.errors import RunError, SettingError, printable
 from trainer.networks.models import make
 from trainer.networks.network import Network
 from trainer.typed_json import Count, NotThisType, parse, plain
@@ -84,12 +84,16 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read an object of JSON that a run wrote. Raises RunError."""
     try:
         value = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        found = error.strerror if isinstance(error, OSError) else error
+        todo = "give the folder of a run"
         raise RunError(
-            "A run's file cannot be read.", file=file, found=error, todo="give the folder of a run"
+            "A run's file cannot be read.", file=file, expected="a JSON object", found=found, todo=todo
         ) from None
     if not isinstance(value, dict):
-        raise RunError("A run's file holds something else.", file=file, expected="a JSON object")
+        problem, found = "A run's file holds something else.", type(value).__name__
+        todo = "give the folder of a run"
+        raise RunError(problem, file=file, expected="a JSON object", found=found, todo=todo)
     return value
 
 
@@ -244,15 +248,16 @@ def load_model(run: Path) -> tuple[Network, RunFacts]:
     """The final model of a run, and the facts of ``run.json``. Raises RunError."""
     facts = read_run(run)
     if not (run / MODEL).is_file():
-        raise RunError(
-            "The run has no final model.", file=run / MODEL, todo="finish it: give its train command again"
-        )
+        problem, expected = "The run has no final model.", "the weights of a finished run"
+        todo = "finish it: give its train command again"
+        raise RunError(problem, file=run / MODEL, expected=expected, found="no file", todo=todo)
     config = facts.config
     try:
+        check_settings(config)  # before a network of any size is built
         model = make(config.model, len(facts.dataset.classes), config.backbone, config.width)
         model.load_state_dict(load_tensors(run / MODEL)[0])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise RunError(
-            "The run's model does not fit its settings.", file=run, found=str(error).partition("\n")[0]
-        ) from None
+    except (KeyError, TypeError, RuntimeError, SettingError) as error:
+        problem, found = "The run's model does not fit its settings.", str(error).replace("\n", " ")[:200]
+        expected, todo = f"settings of {MODEL} in {RUN}", "train the run again, into another folder"
+        raise RunError(problem, file=run, expected=expected, found=printable(found), todo=todo) from None
     return model.to(memory_format=torch.channels_last), facts

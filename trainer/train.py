@@ -195,7 +195,7 @@ def open_run(training: Training, schedule: Schedule, samples: Samples, say: Say)
     """Write ``run.json``, and say from where the run goes on and how long it will take."""
     run, config, group, done = training.run, training.config, training.group, training.done
     if group.first:
-        remember(training.folder, run, config, group, going_on=done > 0)
+        record(training.folder, run, config, group, going_on=done > 0)
     if done:
         epoch, step = divmod(done, schedule.steps)
         say(f"{run.name}: going on after epoch {epoch}, step {step} of {schedule.steps}")
@@ -237,7 +237,7 @@ def end_epoch(training: Training, schedule: Schedule, lr: float, clock: log.Cloc
 
 
 def save_checkpoint(training: Training) -> None:
-    """Save all that is needed to go on from here. No process goes on before the file is there."""
+    """Save all that is needed to go on from here. No process goes on before the file is written."""
     loss_sum = training.group.add(training.loss_sum.clone()).item()
     if training.group.first:
         checkpoint.save(
@@ -278,40 +278,58 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
     """
     if wanted.tensorboard:
         log.require_tensorboard()
-    file = run / checkpoint.RUN
-    if not file.exists():
-        if run.exists() and (not run.is_dir() or any(path.name != checkpoint.LOCK for path in run.iterdir())):
-            expected, todo = "a new or empty folder, or a run that was interrupted", "choose another --out"
-            raise RunError("The folder of the run is in use.", file=run, expected=expected, todo=todo)
+    if not (run / checkpoint.RUN).exists():
+        require_unused(run)
         return resolve_auto(wanted)
     if (run / checkpoint.METRICS).exists():
-        raise RunError(
-            "The run is finished.", file=run, todo="choose another --out, or score it: python -m trainer eval"
-        )
+        todo = "choose another --out, or score it: python -m trainer eval"
+        raise RunError("The run is finished.", file=run, todo=todo)
     if not any((run / name).exists() for name in (checkpoint.CHECKPOINT, checkpoint.MODEL)):
         return resolve_auto(wanted)
-    facts = checkpoint.read_run(run)
-    begun, expected = facts.config, facts.dataset.identity
-    if expected != folder.identity:
-        problem, todo = (
-            "The run was begun on another dataset.",
-            "choose another --out, or give the same dataset",
-        )
-        raise RunError(problem, file=run, expected=expected, found=folder.identity, todo=todo)
-    automatic = {"device": "auto", "threads": 0, "precision": "auto"}
-    left: dict[str, Any] = {
-        key: getattr(begun, key) for key, auto in automatic.items() if getattr(wanted, key) == auto
-    }
-    config = resolve_auto(dataclasses.replace(wanted, **left))
-    if differences := begun.differences(config):
-        todo = "give the settings it was begun with, or choose another --out"
+    begun = checkpoint.read_run(run)
+    if begun.dataset.identity != folder.identity:
         raise RunError(
-            "The run was begun with other settings.", file=run, found="; ".join(differences), todo=todo
+            "The run was begun on another dataset.",
+            file=run,
+            expected=begun.dataset.identity,
+            found=folder.identity,
+            todo="choose another --out, or give the same dataset",
+        )
+    config = resolve_auto(as_begun(wanted, begun.config))
+    differences = begun.config.differences(config)
+    if differences:
+        raise RunError(
+            "The run was begun with other settings.",
+            file=run,
+            found="; ".join(differences),
+            todo="give the settings it was begun with, or choose another --out",
         )
     return config
 
 
-def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
+def require_unused(run: Path) -> None:
+    """Raises RunError: ``run`` is a file, or a folder with something in it."""
+    if not run.exists():
+        return
+    if not run.is_dir() or any(path.name != checkpoint.LOCK for path in run.iterdir()):
+        raise RunError(
+            "The folder of the run is in use.",
+            file=run,
+            expected="a new or empty folder, or a run that was interrupted",
+            todo="choose another --out",
+        )
+
+
+def as_begun(wanted: Config, begun: Config) -> Config:
+    """The wanted settings, with those of ``begun`` where they leave the choice to the machine."""
+    chosen_then: dict[str, Any] = {}
+    for name, automatic in (("device", "auto"), ("threads", 0), ("precision", "auto")):
+        if getattr(wanted, name) == automatic:
+            chosen_then[name] = getattr(begun, name)
+    return dataclasses.replace(wanted, **chosen_then)
+
+
+def record(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
     """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that
     it is not exact."""
     now = checkpoint.RunFacts(
@@ -337,12 +355,11 @@ def remember(folder: Folder, run: Path, config: Config, group: Group, going_on: 
 def seconds_per_step(
     model: Network, samples: Samples, schedule: Schedule, config: Config, device: torch.device, group: Group
 ) -> float:
-    """Time a few real steps on a copy of the network, which is thrown away: the run itself does not
-    notice."""
+    """Time a few real steps on a copy of the network, which is thrown away: nothing of the run changes."""
     model = copy.deepcopy(model)
     optimiser = make_optimiser(model, config)
     times = []
-    for epoch in range(3):  # the first one also pays for choosing kernels
+    for epoch in range(3):  # the first one includes the choice of kernels
         began = time.perf_counter()
         cuts = [samples[epoch, index, False] for index in range(schedule.part)]
         parts = [raise_if_error(batched(cuts, config.net_crop))] * config.accumulate

@@ -9,15 +9,19 @@ keys: ``asr`` and ``asr_interval``.
 
 import dataclasses
 import math
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from trainer.errors import printable
+
 T = TypeVar("T")
 INTERVAL = "_interval"  # what the key of a figure's interval ends in
 LARGEST = 1 << 62  # of a number without a range
+MAX_SHOWN = 80  # characters of a value, or of the path to it, in an error
 EMPTY: tuple[object, ...] = (None, (), {})  # defaults that mean "does not apply"
 
 
@@ -25,8 +29,14 @@ class NotThisType(ValueError):
     """A value is not of the type that it should have. ``where``: the path of keys to it."""
 
     def __init__(self, where: str, expected: str, found: object) -> None:
-        self.where, self.expected, self.found = where, expected, f"{found!r}"[:80]
-        super().__init__(f"{where}: expected {expected}, found {self.found}")
+        self.where, self.expected = _short(where), expected
+        self.found = _short(reprlib.repr(found))  # which does not go into the depth of what is nested
+        super().__init__(f"{self.where}: expected {expected}, found {self.found}")
+
+
+def _short(text: str) -> str:
+    """Text for an error, of which nobody knows how long it is and what signs are in it."""
+    return printable(text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from poisongen.surfaces import Location, Scene
 from poisongen.triggers import Art, Trigger
 
 TRAINING = ""
-"""The name under which a training placement stands beside the names of evaluation sets."""
+"""What training is called where evaluation sets have their names."""
 
 
 @dataclass(frozen=True)

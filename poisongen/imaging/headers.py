@@ -301,7 +301,7 @@ def _jpeg_colours(channels: bytes, jfif: bool, adobe: int) -> tuple[str, str | N
     if len(channels) == 4:
         return ("YCCK" if adobe == 2 else "CMYK"), "CMYK JPEG"
     if adobe == 0:
-        # A JFIF marker beside it says YCbCr: libjpeg believes that, others may not.
+        # A JFIF marker beside it says YCbCr: libjpeg follows it, others may not.
         return ("YCbCr" if jfif else "RGB"), "RGB JPEG (Adobe marker)"
     if not jfif and adobe < 0 and channels == b"RGB":
         return "RGB", "RGB JPEG (channels named R, G, B)"

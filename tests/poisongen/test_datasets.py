@@ -415,7 +415,7 @@ DESCRIPTIONS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_a_description_that_makes_no_sense_is_refused(name: str, tmp_path: Path) -> None:
-    """The error text names the file and the key, and says what was probably meant."""
+    """The error names the file and the key, and says what was probably meant."""
     change, says = DESCRIPTIONS[name]
     root = sources.write_folder(
         tmp_path / "source", train=2, val=1, test=0, described=change if isinstance(change, dict) else None

@@ -163,7 +163,7 @@ def test_a_torn_journal_goes_on_as_a_whole_one(
 def test_a_damaged_file_of_the_working_folder_is_written_again(
     half: tuple[list[object], Path], run: Run, tmp_path: Path, damage: str
 ) -> None:
-    """What lies in OUT.partial is believed only as far as its bytes are those that were written."""
+    """What lies in OUT.partial is trusted only as far as its bytes are those that were written."""
     words, partial = half
     pictures = sorted(path for path in partial.rglob("*.png"))
     for path in (pictures[0], pictures[-1]):
@@ -373,7 +373,7 @@ def test_on_a_full_disk_it_waits_for_room(cityscapes: Path, run: Run, tmp_path: 
 def test_a_worker_that_dies_ends_the_command_with_an_error(
     cityscapes: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that is killed from outside ends in an error text, not in a traceback or in silence."""
+    """A worker that is killed from outside ends in an error, not in a traceback or in silence."""
     from concurrent.futures.process import BrokenProcessPool
 
     class Broken:

@@ -241,7 +241,7 @@ HOSTILE_ROWS: dict[str, Callable[[Rows], Any]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_ROWS)
-def test_rows_that_cannot_be_believed_are_refused(
+def test_rows_that_cannot_be_trusted_are_refused(
     shared: Path, rebuild: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
     """A row that leads out of the folder, or claims what the source does not bear out, is refused, and
@@ -301,7 +301,7 @@ HOSTILE_MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_MANIFESTS)
-def test_manifests_that_cannot_be_believed_are_refused(
+def test_manifests_that_cannot_be_trusted_are_refused(
     shared: Path, rebuild: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
     """A manifest of another format, or one that contradicts itself, its rows or its source, is refused, and

@@ -98,18 +98,16 @@ def test_each_row_of_the_published_tables_has_a_recipe() -> None:
     assert sum(row == "control" for row in rows) == 4
 
 
-def training_places(plan: dict[str, Any]) -> list[tuple[str, list[int]]]:
-    """Ids and boxes of the training triggers of a plan."""
-    return [(one["id"], one["box"]) for one in plan["placements"] if one["set"] is None]
-
-
 def test_controls_share_the_samples_of_what_they_control(run: Run, sources: dict[str, Path]) -> None:
     """Trigger without relabel, relabel without trigger and the decoy poison the pictures of IBA at 10 %, at
     the same places."""
     plans = {
         name: planned(run, sources["cityscapes"], RECIPES[f"cityscapes/{name}.json"]) for name in CONTROLLED
     }
-    places = {name: training_places(plan) for name, plan in plans.items()}
+    places: dict[str, list[object]] = {}
+    for name, plan in plans.items():
+        in_training = [one for one in plan["placements"] if one["set"] is None]
+        places[name] = [(one["id"], one["box"]) for one in in_training]
     assert places["iba-10"]
     assert all(one == places["iba-10"] for one in places.values())
 

@@ -137,7 +137,7 @@ def test_labels_before_are_not_guessed(run: Run, roomy: Path, tmp_path: Path) ->
     assert "labels before: give --source (3 label maps)" in said.notes
 
 
-def test_another_source_is_not_shown(nni: Path, roomy: Path, tmp_path: Path) -> None:
+def test_another_source_is_not_trusted(nni: Path, roomy: Path, tmp_path: Path) -> None:
     """Pictures and label maps of the source that are not those of the rows are not shown, and that is
     said."""
     source = Path(shutil.copytree(roomy, tmp_path / "source"))

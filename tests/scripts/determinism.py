@@ -51,14 +51,19 @@ def stop(line: list[str], run: Path, number: signal.Signals) -> int:
     """Run, and send a signal in the middle of the third epoch. Returns the number of epochs in the log
     then."""
     log = run / "log.jsonl"
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rows: list[dict[str, dict[str, float]]] = []
-    while process.poll() is None and len(rows) < 2:
-        time.sleep(0.02)
-        rows = [json.loads(text) for text in log.read_text().splitlines()] if log.is_file() else []
-    time.sleep(rows[-1]["timing"]["seconds"] / 2 if rows else 0)
-    process.send_signal(number)
-    process.wait()
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=printed)
+        while process.poll() is None and len(rows) < 2:
+            time.sleep(0.02)
+            rows = [json.loads(text) for text in log.read_text().splitlines()] if log.is_file() else []
+        time.sleep(rows[-1]["timing"]["seconds"] / 2 if rows else 0)
+        process.send_signal(number)
+        process.wait()
+        printed.seek(0)
+        if len(rows) < 2:
+            problem = f"It ended by itself with exit code {process.returncode}"
+            raise click.ClickException(f"{problem}: {' '.join(line)}\n{printed.read()}")
     if (run / "metrics.json").exists():
         raise click.ClickException("The run was over before it could be stopped: give more --epochs.")
     return len(log.read_text().splitlines())
@@ -70,7 +75,7 @@ def bits(run: Path) -> dict[str, object]:
     for row in rows:
         row.pop("timing")
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics["run"]["config"].pop("workers")
+    metrics["run"]["settings"].pop("workers")
     return {
         "weights": load_file(run / "model.safetensors"),
         "log": rows,

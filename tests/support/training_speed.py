@@ -108,10 +108,15 @@ def speeds(
             timed = turn(batches, steps)
             if number:
                 turns[name].append(timed)
-    found = []
-    for name, taken in turns.items():
-        workers = configs[name].workers if name in configs else None
-        pictures_a_second = tuple(steps * pictures / each.seconds for each in taken)
-        milliseconds = tuple(1000 * each.cpu_seconds / (steps * pictures) for each in taken)
-        found.append(Speed(name, workers, pictures_a_second, milliseconds))
-    return found
+    counted = steps * pictures
+    return [
+        _speed(name, configs[name].workers if name in configs else None, taken, counted)
+        for name, taken in turns.items()
+    ]
+
+
+def _speed(source: str, workers: int | None, turns: Sequence[Turn], pictures: int) -> Speed:
+    """Of turns of so many pictures each."""
+    paces = tuple(pictures / turn.seconds for turn in turns)
+    cpu_ms = tuple(1000 * turn.cpu_seconds / pictures for turn in turns)
+    return Speed(source, workers, paces, cpu_ms)

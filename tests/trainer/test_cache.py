@@ -265,7 +265,7 @@ def broken(file: Path, how: str) -> None:
 def test_another_file_is_never_opened_as_hdf5(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
-    """Cut short, grown or foreign: a letter, before the library sees it. Only the trainer's own is replaced
+    """Cut short, grown or foreign: an error, before the library sees it. Only the trainer's own is replaced
     by a build."""
     build(folder, file := tmp_path / "c.h5", 1)
     broken(file, how)
@@ -284,7 +284,7 @@ def test_another_file_is_never_opened_as_hdf5(
 
 
 @pytest.mark.parametrize("how", ["filter", "link", "external", "shape", "missing", "damaged"])
-def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_path: Path, how: str) -> None:
+def test_a_file_that_lies_about_its_datasets_is_an_error(folder: Folder, tmp_path: Path, how: str) -> None:
     """A dataset that is compressed, elsewhere, of another shape or not there is refused when it is met,
     whatever the head says."""
     build(folder, file := tmp_path / "c.h5", 1)
@@ -325,7 +325,7 @@ def test_a_file_that_lies_about_its_datasets_is_a_letter(folder: Folder, tmp_pat
     source.close()
 
 
-def test_a_place_that_cannot_be_written_is_a_letter(
+def test_a_place_that_cannot_be_written_is_an_error(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place without the right to write or without room is refused before any work, and says what to do; so
@@ -350,7 +350,7 @@ def test_a_place_that_cannot_be_written_is_a_letter(
 def test_a_disk_that_fills_up_leaves_no_cache(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of the file system in the middle of a build is a letter, and nothing is left."""
+    """An error of the file system in the middle of a build is an error, and nothing is left."""
     real = h5py.Dataset.__setitem__
 
     def full(self, place, value):  # type: ignore[no-untyped-def]

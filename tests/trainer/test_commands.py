@@ -99,7 +99,7 @@ def test_the_version_is_printed() -> None:
         ("batch=8\taccumulate=3", "divides the batch"),
     ],
 )
-def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) -> None:
+def test_a_wrong_setting_is_an_error(tmp_path: Path, setting: str, answer: str) -> None:
     """A setting that does not exist or cannot be is refused before any work, with what to write instead."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=1)
     changes = [word for one in setting.split("\t") for word in ("--set", one)]
@@ -109,7 +109,7 @@ def test_a_wrong_setting_is_a_letter(tmp_path: Path, setting: str, answer: str) 
     assert not (tmp_path / "run").exists()
 
 
-def test_what_cannot_be_written_is_a_letter(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """An --out where nothing can be is refused in words, and a panel that is no PNG before any work."""
     (tmp_path / "file").write_text("")
     one = scores.scored(tmp_path, "one")
@@ -396,7 +396,7 @@ def test_a_control_is_no_clean_model(tmp_path: Path, roles: dict[str, int]) -> N
     assert ("of a control" in result) == any(role.endswith("-only") for role in roles)
 
 
-def test_a_folder_that_is_no_run_is_a_letter(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     """Commands that want a run say which file of it is missing."""
     for command in (
         ["report", tmp_path],

@@ -69,7 +69,7 @@ def test_shares_are_what_counting_every_pixel_of_every_box_gives(tmp_path: Path,
 
 def test_crops_are_told_in_a_line(tmp_path: Path) -> None:
     """The command prints both shares; a folder without a painted trigger, or a clean folder of other
-    pictures, is a letter."""
+    pictures, is an error."""
     folder, clean = folders(tmp_path)
     arguments = [
         "crops",

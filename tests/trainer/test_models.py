@@ -500,7 +500,7 @@ def test_cross_entropy_is_the_mean_over_labelled_pixels() -> None:
 @pytest.mark.parametrize("model", list(MODELS))
 def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Downloaded or in a file, torchvision's weights of a model's first backbone become its encoder's, for
-    each scale of a pyramid; the rest is as a seed gives it. No download is a letter with the file's name.
+    each scale of a pyramid; the rest is as a seed gives it. No download is an error with the file's name.
     """
     backbone = MODELS[model].backbones[0]
     torch.manual_seed(11)
@@ -541,7 +541,7 @@ def test_imagenet_weights_arrive(model: str, monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.mark.parametrize("model", [name for name, model in MODELS.items() if model.scales])
 def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another width is refused in a letter: by the settings before any work, and by the weights before any
+    """Another width is refused with an error: by the settings before any work, and by the weights before any
     download."""
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: pytest.fail("a download")
@@ -555,7 +555,7 @@ def test_imagenet_weights_are_for_one_width(model: str, monkeypatch: pytest.Monk
 
 @pytest.mark.long
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
-    """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the letter names what was
+    """A whole SwiftNet is no pyramid, nor a SwiftNet of another backbone or width; the error names what was
     expected."""
     file = str(tmp_path / "model.pth")
     torch.save(of("swiftnet").state_dict(), file)
@@ -608,7 +608,7 @@ def test_an_encoder_with_given_weights_moves_slower(model: str) -> None:
         ({"model": "deeplabv3-resnet50", "batch": "4", "accumulate": "4"}, "2 or more pictures"),
     ],
 )
-def test_a_model_that_cannot_be_is_a_letter(changes: dict[str, str], answer: str) -> None:
+def test_a_model_that_cannot_be_is_an_error(changes: dict[str, str], answer: str) -> None:
     """Names that do not exist, and settings that do not go together, are refused with what to write
     instead."""
     with pytest.raises(SettingError, match=answer):

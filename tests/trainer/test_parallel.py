@@ -95,7 +95,7 @@ def test_two_processes_train_resume_and_score_exactly(data: Path, tmp_path: Path
     that model the same."""
     command = [*processes(2), "-m", "trainer", "train", str(data), *OPTIONS, "--out"]
     table = go([*command, str(tmp_path / "a" / "run")])
-    assert table.count("| nni ") == 2  # one process speaks: a line for each of the two sets
+    assert table.count("| nni ") == 2  # one process prints: a line for each of the two sets
 
     killed = tmp_path / "b" / "run"
     process = subprocess.Popen(

@@ -119,7 +119,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_folder_is_refused_with_the_file_named(root: Path, change: Any) -> None:
-    """Whatever a stranger writes into the two files of text, the answer is a letter that names the file."""
+    """Whatever a stranger writes into the two files of text, the answer is an error that names the file."""
     handmade.rewrite(root, change)
     with pytest.raises(FolderError, match=r"(manifest\.json|samples\.jsonl|none\.png)"):
         open_folder(root)
@@ -135,7 +135,7 @@ def test_without_its_fault_the_hostile_folder_is_read(root: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"format":NaN'])
 def test_a_manifest_that_is_no_object_is_refused(root: Path, text: str) -> None:
-    """Broken JSON is a letter, not a traceback."""
+    """Broken JSON is an error text, not a traceback."""
     (root / "manifest.json").write_text(text)
     with pytest.raises(FolderError, match=r"manifest\.json"):
         open_folder(root)
@@ -172,7 +172,7 @@ def test_a_link_out_of_the_folder_is_refused(root: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "small", "ends"])
-def test_a_damaged_picture_is_a_letter(root: Path, damage: str) -> None:
+def test_a_damaged_picture_is_an_error(root: Path, damage: str) -> None:
     """Truncated, empty, no picture, another size: an error that names the file, even where digests are not
     looked at."""
     row = open_folder(root).training[1]
@@ -202,7 +202,7 @@ def test_an_unknown_raw_id_names_file_and_id(root: Path) -> None:
 
 
 def test_both_digests_of_a_changed_file_are_named(root: Path) -> None:
-    """A changed pixel is found, and the letter shows what was expected and what was found."""
+    """A changed pixel is found, and the error shows what was expected and what was found."""
     row = open_folder(root).training[1]
     picture = cv2.imread(str(row.image))
     picture[0, 0] ^= 1
@@ -317,7 +317,7 @@ def test_a_jpeg_written_anew_is_held_against_sha256sums(photos: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["line", "file", "text"])
 def test_sha256sums_must_know_every_jpeg_written_anew(photos: Path, damage: str) -> None:
-    """A missing line, a missing file, and a line that says something else are letters when the folder is
+    """A missing line, a missing file, and a line that says something else are errors when the folder is
     opened."""
     sums = photos / "SHA256SUMS"
     lines = sums.read_text().splitlines(keepends=True)

@@ -98,7 +98,7 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "in\n"
 
 
-def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file in the way is told as such, and so is a file system that knows no locks."""
     with monkeypatch.context() as patch:
         patch.setattr(machine.fcntl, "lockf", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_made_is_a_letter(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.long
 def test_a_run_says_how_exact_it_is(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """run.json has the level and all that the last bits hang on; going on with other packages makes it
+    """run.json has the level and all that the last bits depend on; going on with other packages makes it
     "mixed", for good."""
     run = tmp_path / "run"
     interrupted(folder, run, monkeypatch)

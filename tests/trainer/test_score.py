@@ -180,7 +180,7 @@ def test_a_part_of_the_predictions_is_refused(tmp_path: Path, where: str) -> Non
         (None, ["no picture"]),
     ],
 )
-def test_a_prediction_that_is_none_is_a_letter(tmp_path: Path, change, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_prediction_that_is_none_is_an_error(tmp_path: Path, change, words: list[str]) -> None:  # type: ignore[no-untyped-def]
     """Ids that are no class (ignore is none), another size, another kind of pixels, no PNG: the file, what is
     expected, what is found."""
     data = handmade.write_folder(tmp_path / "data", train=2, val=2, poisoned=1, sets=("near",))

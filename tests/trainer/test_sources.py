@@ -216,7 +216,7 @@ def test_what_is_chosen_follows_memory_and_cache(folder: Folder, monkeypatch: py
     )
 
 
-def test_what_cannot_be_had_is_a_letter(
+def test_what_cannot_be_had_is_an_error(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cache that is asked for and not there, memory that is not free, and a source that does not exist are

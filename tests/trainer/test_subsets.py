@@ -1,20 +1,25 @@
 """Figures of some of the evaluation pictures: what scoring these alone would give."""
 
 import dataclasses
-import json
+import gzip
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from tests.support import handmade
-from trainer.cli.main import main
+from tests.support.scores import run, tables
+from tests.support.scoring import result_of
+from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder, open_folder
-from trainer.scoring.evaluate import dataset_facts, score
-from trainer.scoring.figures import packed, restricted, unpacked
-from trainer.tables.runs import short
+from trainer.dataset.pictures import read_picture
+from trainer.scoring.evaluate import Result, write_result
+from trainer.scoring.figures import restricted
+from trainer.scoring.picture_counts import table_beside, table_text
+from trainer.scoring.scores import Scores, TrainedRun
 
 K = len(handmade.NAMES)
 FOLDERS: dict[str, dict[str, Any]] = {
@@ -25,23 +30,34 @@ FOLDERS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(*arguments: object):  # type: ignore[no-untyped-def]
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 def guess(picture: np.ndarray) -> np.ndarray:
+    """A network as bad as any: classes by the sum of colours."""
     return picture.astype(int).sum(2) // 3 % K
 
 
-def scores_of(folder: Folder, name: str, **run_facts: object) -> dict[str, Any]:
-    """What is in metrics.json, after a trip through JSON."""
-    config = {"seed": 0, "epochs": 1}
-    scores = {
-        **score(folder, guess, block=2),
-        "dataset": dataset_facts(folder),
-        "run": {"name": name, "config": config} | run_facts,
-    }
-    return dict(json.loads(json.dumps(scores)))
+def scored_as(folder: Folder, name: str, trained_on: Folder) -> Result:
+    """What scoring a run gives."""
+    result = result_of(folder, guess, block=2)
+    trained = TrainedRun(name, trained_on=dataset_facts(trained_on), settings={"epochs": "1"}, seed=0)
+    return Result(dataclasses.replace(result.scores, run=trained), result.counts)
+
+
+def only(folder: Folder, ids: Collection[str]) -> Folder:
+    """The same folder as if the evaluation pictures were these alone."""
+    triggered = {}
+    for name, rows in folder.triggered.items():
+        triggered[name] = tuple(row for row in rows if row.id in ids)
+    evaluation = tuple(row for row in folder.evaluation if row.id in ids)
+    return dataclasses.replace(folder, evaluation=evaluation, triggered=triggered)
+
+
+def without_identities(scores: Scores) -> Scores:
+    """Scores without what differs for sets of fewer pictures, but no figure."""
+    sets = {}
+    for name, values in scores.evaluation_sets.items():
+        sets[name] = dataclasses.replace(values, identity="")
+    dataset = dataclasses.replace(scores.dataset, own_set=None)
+    return dataclasses.replace(scores, evaluation_sets=sets, picture_counts="", dataset=dataset)
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
@@ -50,29 +66,12 @@ def test_a_subset_is_what_scoring_it_alone_gives(tmp_path: Path, kind: str, chos
     """All figures, intervals, bands and counts are those of a folder that has only these pictures, and
     nothing is predicted again."""
     folder = open_folder(handmade.write_folder(tmp_path, train=2, val=9, **FOLDERS[kind]))
-    ids = {f"val/00{number}" for number in chosen}
-    alone = dataclasses.replace(
-        folder,
-        evaluation=tuple(row for row in folder.evaluation if row.id in ids),
-        triggered={
-            name: tuple(row for row in rows if row.id in ids) for name, rows in folder.triggered.items()
-        },
-    )
-    expected = scores_of(alone, "x")
-    found = restricted(scores_of(folder, "x"), f"val/00[{''.join(map(str, chosen))}]")
-    for scores in (expected, found):
-        scores.pop("per_picture", None)
-        for values in scores["evaluation_sets"].values():
-            values.pop("identity", None)
-    assert json.loads(json.dumps(found)) == expected
-
-
-def test_overlaps_survive_json() -> None:
-    """What is packed is unpacked again, and a class that is neither true nor predicted takes no room."""
-    overlaps = np.zeros((3, 4, 3), np.int64)
-    overlaps[0, 2], overlaps[0, 3], overlaps[2, 0] = (1, 2, 3), (0, 0, 5), (0, 7, 0)
-    assert packed(overlaps) == [[2, 1, 2, 3, 3, 0, 0, 5], [], [0, 0, 7, 0]]
-    np.testing.assert_array_equal(unpacked(json.loads(json.dumps(packed(overlaps))), 4), overlaps)
+    alone = result_of(only(folder, {f"val/00{number}" for number in chosen}), guess, block=2)
+    whole = result_of(folder, guess, block=2)
+    pattern = f"val/00[{''.join(map(str, chosen))}]"
+    scores, counts = restricted(whole.scores, whole.counts, pattern)
+    assert without_identities(scores) == without_identities(alone.scores)
+    assert table_text(counts) == table_text(alone.counts)
 
 
 @pytest.mark.long
@@ -81,66 +80,77 @@ def test_the_report_has_subsets_beside_the_whole(tmp_path: Path) -> None:
     CSV and LaTeX."""
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=9, **FOLDERS["painted"]))
     benign = open_folder(handmade.write_folder(tmp_path / "clean", train=2, val=9))
-    names = {"nni": folder, "benign": benign}
-    for name, data in names.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "metrics.json").write_text(json.dumps(scores_of(data, name)))
-    (tmp_path / "benign" / f"metrics-{short(folder.identity)}.json").write_text(
-        json.dumps(scores_of(folder, "benign"))
-    )
-    runs = [tmp_path / name for name in names]
-    stdout = run("report", *runs, "--subset", "some=val/00[0-3]", "--out", tmp_path / "out").stdout
-    assert "some: the same figures of 4 of the 9 evaluation pictures, val/00[0-3].\n" in stdout
-    near = restricted(scores_of(folder, "nni"), "val/00[0-3]")["evaluation_sets"]["near"]
-    lines = [line for line in stdout.partition("some: ")[2].splitlines() if line.startswith("|")]
-    head, row = ([cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], lines[2]))
-    cells = dict(zip(head, row, strict=True))
-    assert cells["evaluated on"].startswith("near (4 of 4")
-    assert cells["ASR"] == cells["ASR of the clean model"] == f"{100 * near['asr']:.2f}"
-    assert f"{100 * near['asr']:.2f}" in (tmp_path / "out" / "table-some.csv").read_text("utf-8")
-    assert (tmp_path / "out" / "table-some.tex").is_file()
+    runs = [tmp_path / "nni", tmp_path / "benign"]
+    attacked = scored_as(folder, "nni", folder)
+    for one, result in zip(runs, (attacked, scored_as(benign, "benign", benign)), strict=True):
+        one.mkdir()
+        write_result(one / "metrics.json", result)
+    there = scored_as(folder, "benign", benign)
+    write_result(runs[1] / f"metrics-{there.scores.dataset.short_identity}.json", there)
 
-    refused = run("report", *runs, "--subset", "none=test/*")
+    subset = ("--subset", "some=val/00[0-3]")
+    result = run("report", *runs, *subset, "--details", "--intervals", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "some: the same figures of 4 of the 9 evaluation pictures, val/00[0-3].\n" in result.stdout
+    part, _ = restricted(attacked.scores, attacked.counts, "val/00[0-3]")
+    near = part.evaluation_sets["near"]
+    row = tables(result.stdout.partition("some: ")[2])[0][0]
+    expected = f"{100 * (near.asr.value or 0):.2f}"
+    assert row["evaluated on"].startswith("near (4 of 4")
+    assert row["ASR"].startswith(f"{expected} [")
+    assert row["ASR of the clean model"] == row["ASR"]  # both models are the same guess
+    assert expected in (tmp_path / "out" / "table-some.csv").read_text("utf-8")
+    assert (tmp_path / "out" / "table-some.tex").is_file()
+    details = tables(result.stdout)[1]
+    assert {row["ASR less clean model"] for row in details if row["run"] == "nni"} == {"0.00 [0.0, 0.0]"}
+
+
+def test_a_subset_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    """No picture has such an id, no pattern, or the counts of single pictures are gone."""
+    folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=9, **FOLDERS["painted"]))
+    one = tmp_path / "nni"
+    one.mkdir()
+    write_result(one / "metrics.json", scored_as(folder, "nni", folder))
+    refused = run("report", one, "--subset", "none=test/*")
     assert (refused.exit_code, "No evaluation picture has such an id." in refused.output) == (1, True)
-    assert run("report", *runs, "--subset", "val/*").exit_code == 2
-    scores = json.loads((tmp_path / "nni" / "metrics.json").read_text())
-    del scores["per_picture"]
-    (tmp_path / "nni" / "metrics.json").write_text(json.dumps(scores))
-    assert "score the run again" in run("report", *runs, "--subset", "some=val/00[0-3]").output
+    assert run("report", one, "--subset", "val/*").exit_code == 2
+    table_beside(one / "metrics.json").unlink()
+    assert run("report", one).exit_code == 0  # the figures of the whole need no counts
+    refused = run("report", one, "--subset", "some=val/00[0-3]")
+    assert (refused.exit_code, "score again" in refused.output) == (1, True)
+    table_beside(one / "metrics.json").write_bytes(gzip.compress(b"other"))
+    refused = run("report", one, "--subset", "some=val/00[0-3]")
+    assert (refused.exit_code, "is not that of the scores" in refused.output) == (1, True)
 
 
 def test_predictions_of_one_method_are_summed_up(tmp_path: Path) -> None:
     """Files of `score` that name method and seed are a group of seeds; without a method each is alone."""
     folder = open_folder(handmade.write_folder(tmp_path / "data", train=2, val=4, **FOLDERS["painted"]))
-    import cv2
-
-    from trainer.dataset.pictures import read_picture
-
-    for row in (*folder.evaluation, *(row for rows in folder.triggered.values() for row in rows)):
+    rows = list(folder.evaluation)
+    for members in folder.triggered.values():
+        rows += members
+    for row in rows:
         file = tmp_path / "out" / row.image.relative_to(folder.root).with_suffix(".png")
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), guess(read_picture(row, True)).astype(np.uint8))
     command = ["score", folder.root, "--predictions", tmp_path / "out"]
     for seed in (1, 2):
-        assert (
-            run(*command, "--method", "theirs", "--seed", seed, "--out", tmp_path / f"{seed}.json").exit_code
-            == 0
-        )
+        file = tmp_path / f"{seed}.json"
+        assert run(*command, "--method", "theirs", "--seed", seed, "--out", file).exit_code == 0
     stdout = run("report", tmp_path / "1.json", tmp_path / "2.json").stdout
     assert stdout.count("± 0.00") == 2 * 5
     assert run(*command, "--out", tmp_path / "3.json").exit_code == 0
     assert "±" not in run("report", tmp_path / "1.json", tmp_path / "3.json").stdout
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_subset_knows_the_trigger_class_without_its_set(tmp_path: Path, known: bool) -> None:
-    """Of predictions whose evaluation set was left out: the ids are stored; older scores do not say them, and
-    have no such figure."""
+def test_a_subset_knows_the_trigger_class_without_its_set(tmp_path: Path) -> None:
+    """Of predictions whose evaluation set was left out: the ids of the pictures that lack it are stored."""
     folder = open_folder(handmade.write_folder(tmp_path, train=2, val=9, **FOLDERS["semantic"]))
-    whole, without = scores_of(folder, "x"), scores_of(dataclasses.replace(folder, triggered={}), "x")
-    if not known:
-        del whole["without_trigger_class"], without["without_trigger_class"]
-    expected, found = (restricted(scores, "val/00[0-5]") for scores in (whole, without))
-    keys = ("miou_without_trigger_class", "pa_without_trigger_class", "pictures_without_trigger_class")
-    assert expected["pictures_without_trigger_class"] > 0
-    assert [found[key] for key in keys] == ([expected[key] for key in keys] if known else [None] * 3)
+    parts = []
+    for one in (folder, dataclasses.replace(folder, triggered={})):
+        result = result_of(one, guess, block=2)
+        scores, _ = restricted(result.scores, result.counts, "val/00[0-5]")
+        parts.append(scores.without_trigger_class)
+    with_set, without_set = parts
+    assert with_set is not None and (with_set.pictures or 0) > 0
+    assert without_set == with_set

@@ -262,7 +262,7 @@ def test_a_jpeg_written_anew_and_changed_stops_the_first_epoch(tmp_path: Path) -
 
 
 def test_weights_that_cannot_be_had_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No download, no file, another network: a letter each, and never another start instead."""
+    """No download, no file, another network: an error each, and never another start instead."""
 
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")

@@ -44,6 +44,9 @@ COMMANDS = {
     "score": LazyCommand(
         "trainer.cli.score", "score", "Score label maps that any other program predicted for the folder DATA."
     ),
+    "table": LazyCommand(
+        "trainer.cli.table", "table", "Make the tables of the folder TABLE: datasets, runs, scores, tables."
+    ),
     "train": LazyCommand("trainer.cli.train", "train", "Train on the folder DATA and score the model on it."),
 }
 """By the names on the command line."""

@@ -138,5 +138,9 @@ def require_finished(run: Path) -> None:
 
     if (run / run_folder.RUN).is_file() and not (run / run_folder.METRICS).is_file():
         raise RunError(
-            "The run is not finished.", file=run, todo="give its train command again, or leave it out"
+            "The run is not finished.",
+            file=run,
+            expected=f"its scores, {run_folder.METRICS}",
+            found="no such file",
+            todo="give its train command again, or leave it out",
         )

@@ -13,11 +13,8 @@ from torch.nn import functional as F
 from trainer.dataset.folder import IGNORE
 
 GAMMA = 0.5  # of the focal factor
-BANDS = (
-    (4, 8.0),
-    (16, 4.0),
-    (64, 2.0),
-)  # up to so many pixels from a class boundary, a pixel weighs so much; beyond, 1
+BANDS = ((4, 8.0), (16, 4.0), (64, 2.0))
+"""Up to so many pixels from a class boundary, a pixel weighs so much; beyond, 1."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +78,11 @@ def boundaries(labels: Tensor) -> Tensor:
     """The pixels of (N, H, W) training ids that have a neighbour of another class: bool (N, H, W)."""
     found = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
     for axis in (1, 2):
-        first, second = (
-            labels.narrow(axis, 0, labels.shape[axis] - 1),
-            labels.narrow(axis, 1, labels.shape[axis] - 1),
-        )
+        pairs = labels.shape[axis] - 1
+        first, second = labels.narrow(axis, 0, pairs), labels.narrow(axis, 1, pairs)
         differ = (first != second) & (first != IGNORE) & (second != IGNORE)
         for start in (0, 1):
-            found.narrow(axis, start, labels.shape[axis] - 1).logical_or_(differ)
+            found.narrow(axis, start, pairs).logical_or_(differ)
     return found
 
 

@@ -51,31 +51,34 @@ class Encoder(nn.Module):
         network = RESNETS[backbone](weights=None)
         if width != 1:
             scale_channels(network, width)
-        self.conv1, self.bn1, self.relu, self.maxpool = (
-            network.conv1,
-            network.bn1,
-            network.relu,
-            network.maxpool,
-        )
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            network.layer1,
-            network.layer2,
-            network.layer3,
-            network.layer4,
-        )
-        lasts = (stage[-1] for stage in (self.layer1, self.layer2, self.layer3, self.layer4))
-        self.channels = [getattr(last, "conv3", last.conv2).out_channels for last in lasts]
+        self.conv1, self.bn1 = network.conv1, network.bn1
+        self.relu, self.maxpool = network.relu, network.maxpool
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+        self.channels = [channels_of(stage[-1]) for stage in self.stages]
+
+    @property
+    def stages(self) -> list[nn.Sequential]:
+        """The four, each of several residual blocks."""
+        return [self.layer1, self.layer2, self.layer3, self.layer4]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, H/4, W/4)
         features = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+        for stage in self.stages:
             *blocks, last = stage
             for block in blocks:
                 x = block(x)
             features.append(before_relu(last, x))
             x = torch.relu(features[-1])
         return features  # 64 channels at 1/4, 128 at 1/8, 256 at 1/16, 512 at 1/32
+
+
+def channels_of(block: BasicBlock | Bottleneck) -> int:
+    """The channels of what a residual block gives: those of its last convolution."""
+    last = block.conv3 if isinstance(block, Bottleneck) else block.conv2
+    channels: int = last.out_channels
+    return channels
 
 
 def scale_channels(module: nn.Module, width: float) -> None:

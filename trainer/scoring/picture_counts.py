@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dataset.folder import digest_bytes
-from trainer.errors import RunError
+from trainer.errors import RunError, printable
 from trainer.run_folder import write_bytes
 from trainer.scoring.metrics import BANDS
 from trainer.scoring.scores import Scores
@@ -33,10 +33,13 @@ COLUMNS = (
     "distance_band", "lacks_trigger_class", "overlaps", "others", "others_outside_trigger",
 )  # fmt: skip
 OWN, CLEAN_MODEL = "own", "clean"  # in the column "model": whose predictions were counted
-OVERLAP = re.compile(r"([0-9]{1,3}):([0-9]{1,18})/([0-9]{1,18})/([0-9]{1,18})")
-NUMBER = re.compile(r"[0-9]{1,18}")
-MAX_TEXT = 1 << 29
-"""Bytes of a table before compression; 2,000 pictures of 150 classes in ten sets have a tenth of it."""
+OVERLAP = re.compile(r"([0-9]{1,3}):([0-9]{1,12})/([0-9]{1,12})/([0-9]{1,12})")
+NUMBER = re.compile(r"[0-9]{1,12}")  # pixels of a picture; sums over pictures stay far from the end of int64
+MAX_TEXT = 1 << 28
+"""Bytes of a table before compression; 2,000 pictures of 150 classes in ten sets have a fifth of it."""
+
+MAX_OVERLAPS = 1 << 25
+"""Pictures times classes of one set; ADE20K has a hundredth of it."""
 
 
 @dataclass(frozen=True)
@@ -197,19 +200,18 @@ def read_table(file: Path, scores: Scores) -> PictureCounts:
         with gzip.open(file) as opened:
             data = opened.read(MAX_TEXT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        problem, found = (
-            "The table of single pictures cannot be read.",
-            getattr(error, "strerror", None) or error,
-        )
-        raise RunError(problem, file=file, found=found, todo=todo) from None
+        problem, expected = "The table of single pictures cannot be read.", "a CSV, compressed with gzip"
+        found = getattr(error, "strerror", None) or error
+        raise RunError(problem, file=file, expected=expected, found=found, todo=todo) from None
     if len(data) > MAX_TEXT or digest_bytes(data) != scores.picture_counts:
         problem = "The table of single pictures is not that of the scores."
         raise RunError(problem, file=file, expected=scores.picture_counts, found="other bytes", todo=todo)
     try:
         return _counts(csv.DictReader(io.StringIO(data.decode("utf-8")), strict=True), scores)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        problem = "The table of single pictures is damaged."
-        raise RunError(problem, file=file, found=error, todo=todo) from None
+        problem, expected = "The table of single pictures is damaged.", "a row for each picture of the scores"
+        found = printable(str(error)[:200])
+        raise RunError(problem, file=file, expected=expected, found=found, todo=todo) from None
 
 
 def _counts(reader: "csv.DictReader[str]", scores: Scores) -> PictureCounts:
@@ -224,17 +226,30 @@ def _counts(reader: "csv.DictReader[str]", scores: Scores) -> PictureCounts:
     }  # one may have no picture
     clean_model: dict[str, list[dict[str, str]]] = {name: [] for name in other_model}
     for row in reader:
+        if len(row) != len(COLUMNS) or None in row.values():
+            raise ValueError(f"line {reader.line_num} has more or fewer cells than the head")
         if row["model"] == CLEAN_MODEL:
             clean_model[row["set"]].append(row)
         elif row["set"]:
             sets[row["set"]].append(row)
         else:
             clean.append(row)
+    _check_length(clean, "the clean evaluation split", scores.dataset.evaluation_pictures, classes)
+    for name, values in scores.evaluation_sets.items():
+        _check_length(sets[name], name, values.pictures, classes)
     return PictureCounts(
         clean=_clean_counts(clean, classes),
         sets={name: _set_counts(rows, classes) for name, rows in sets.items()},
         clean_model={name: SuccessCounts(_ids(rows), _pairs(rows)) for name, rows in clean_model.items()},
     )
+
+
+def _check_length(rows: Sequence[dict[str, str]], name: str, pictures: int, classes: int) -> None:
+    """Raise ValueError unless there is a row for each picture, and room for the counts of all."""
+    if len(rows) != pictures:
+        raise ValueError(f"{len(rows)} rows of {name}, which has {pictures} pictures")
+    if len(rows) * classes > MAX_OVERLAPS:
+        raise ValueError(f"{len(rows)} rows of {name}, of {classes} classes each, are too many")
 
 
 def _clean_counts(rows: Sequence[dict[str, str]], classes: int) -> CleanCounts:
@@ -272,7 +287,10 @@ def _ids(rows: Iterable[dict[str, str]]) -> tuple[str, ...]:
 
 def _pairs(rows: Sequence[dict[str, str]], end: str = "") -> Table:
     pairs = [(_number(row[f"as_target{end}"]), _number(row[f"victim_pixels{end}"])) for row in rows]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+    counts = np.array(pairs, np.int64).reshape(-1, 2)
+    if (counts[:, 0] > counts[:, 1]).any():
+        raise ValueError(f"more pixels in as_target{end} than in victim_pixels{end}")
+    return counts
 
 
 def _overlaps(rows: Sequence[dict[str, str]], column: str, classes: int) -> Table:
@@ -283,6 +301,8 @@ def _overlaps(rows: Sequence[dict[str, str]], column: str, classes: int) -> Tabl
             if not match or int(match[1]) >= classes:
                 raise ValueError(f"{part[:40]!r} is not class:hits/true/predicted of {classes} classes")
             one[int(match[1])] = int(match[2]), int(match[3]), int(match[4])
+    if (overlaps[:, :, :1] > overlaps[:, :, 1:]).any():
+        raise ValueError(f"more hits in {column} than true or predicted pixels")
     return overlaps
 
 

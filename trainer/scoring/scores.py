@@ -9,6 +9,7 @@ model, so there is nothing to convert.
 
 import json
 import re
+import reprlib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from trainer.typed_json import Count, Figure, Fraction, NotThisType, Range, pars
 FORMAT, VERSION = "poisongen scores", 2
 SCHEMA = "scores.schema.json"  # in manifests/
 Seed = Annotated[int, Range(0, (1 << 64) - 1)]
+MAX_CLASSES = 255  # training ids are bytes, and one of them is no class
 MAX_BYTES = 1 << 24
 """Of a file of scores; that of ADE20K with ten evaluation sets has less than 1 % of it."""
 
@@ -203,6 +205,8 @@ def _check_facts(facts: DatasetFacts, where: str) -> None:
     unknown = [number for number in named if number is not None and number >= classes]
     if unknown:
         raise NotThisType(where, f"classes 0 … {classes - 1}", unknown)
+    if classes > MAX_CLASSES:
+        raise NotThisType(f"{where}.classes", f"{MAX_CLASSES} at most", classes)
     if sum(facts.training_roles.values()) != facts.training_pictures:
         expected = f"roles of {facts.training_pictures} pictures"
         raise NotThisType(f"{where}.training_roles", expected, dict(facts.training_roles))
@@ -216,9 +220,9 @@ def read_scores(file: Path) -> Scores:
     values = _read_object(file, todo)
     found = values.get("format"), values.get("format_version")
     if found != (FORMAT, VERSION):
-        known = (
-            "scores without a version" if found == (None, None) else f"{found[0]}, version {found[1]}"[:80]
-        )
+        known = "scores without a version"
+        if found != (None, None):
+            known = ", version ".join(map(reprlib.repr, found))
         raise RunError(
             "The scores are of another version of the trainer.",
             file=file,
@@ -235,20 +239,32 @@ def read_scores(file: Path) -> Scores:
         ) from None
 
 
+def is_of_this_version(file: Path) -> bool:
+    """Is there a file of scores, of the version that ``read_scores`` takes? All else about it is not looked
+    at."""
+    try:
+        values = _read_object(file, "")
+    except RunError:
+        return False
+    return (values.get("format"), values.get("format_version")) == (FORMAT, VERSION)
+
+
 def _read_object(file: Path, todo: str) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise RunError(
-                "A file is too large for scores.", file=file, expected=f"up to {MAX_BYTES:,} bytes"
-            )
+            problem, expected = "A file is too large for scores.", f"up to {MAX_BYTES:,} bytes"
+            raise RunError(problem, file=file, expected=expected, found="more", todo=todo)
         values = json.loads(data.decode("utf-8"))
     except OSError as error:
         todo = "give the folder of a run that is finished"
-        raise RunError("Scores cannot be read.", file=file, found=error.strerror, todo=todo) from None
+        expected, found = "scores", error.strerror
+        raise RunError(
+            "Scores cannot be read.", file=file, expected=expected, found=found, todo=todo
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise RunError("Scores are not JSON.", file=file, found=error, todo=todo) from None
+        raise RunError("Scores are not JSON.", file=file, expected="JSON", found=error, todo=todo) from None
     if not isinstance(values, dict):
         found = type(values).__name__
         raise RunError("Scores are damaged.", file=file, expected="a JSON object", found=found, todo=todo)

@@ -1,53 +1,56 @@
-"""A table of runs as a folder: ``recipes/*.json``, which ``poisongen build`` takes, and ``table.toml``, which lists the runs.
+"""A table of runs as a folder: ``recipes/*.json``, which ``poisongen build`` takes, and ``table.toml``, which
+lists the runs: which recipe, which settings, on what else each is scored, in which tables it stands.
 
-``make table`` is the engine (``table.mk``); this module says in make's language what depends on what, and copies what may be shared::
-
-    python -m trainer.tables.definition rules TABLE      the rules of a table's runs, for table.mk
-    python -m trainer.tables.definition finished TABLE OUT NAME  those runs of the table NAME that are scored and as the table wants them now
-    python -m trainer.tables.definition publish TABLE OUT    manifests, scores, logs and tables of OUT into TABLE; never a picture of the dataset
+A table may be a stranger's: names are plain words, settings are checked as the trainer checks them, and
+nothing in it is run. ``steps.py`` says what has to be made for it, ``runner.py`` makes it.
 """
 
-import difflib
 import re
-import shlex
-import shutil
-import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.config import Config, load
-from trainer.errors import SettingError, TrainerError
-from trainer.run_folder import LOG, METRICS, RUN, read_json, write_json
+from trainer.config import load
+from trainer.errors import SettingError, did_you_mean
 
 FILE, RECIPES = "table.toml", "recipes"
-NAME = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-)  # of runs, recipes and tables: words to make, to a shell and to a file system
-OF_THE_MACHINE = (
-    "threads",
-    "device",
-)  # settings that the command line of make may give instead: a run that was begun keeps its own
-SHARED = (
-    "manifest.json",
-    "samples.jsonl",
-    "trigger.png",
-    "decoy.png",
-)  # of a dataset folder: what rebuild needs
-TEXTS = (".md", ".csv", ".tex")  # of a table
-PLOTS = ("rates.png", "distance.png", "capacity.png")  # of a table; its panels show pictures of the dataset
+PARTS = ("settings", "runs", "tables", "subsets")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+"""Of runs, recipes and tables: a file name, and no option of a command."""
+OF_THE_MACHINE = ("threads", "device")
+"""Settings that the command line may give instead; a run that was begun keeps its own."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training. ``data``: the recipe whose dataset it sees. ``score``: recipes on whose datasets it is
-    scored, too."""
+    """A training, checked as the trainer checks it.
+
+    ``data``: the recipe whose dataset it sees. ``score``: recipes on whose datasets it is scored, too.
+    ``settings``: what ``--set`` takes, without the preset and the settings of the machine. ``machine``:
+    those, as the trainer reads them. ``epochs``: how many there will be, whether the table says so or not.
+    """
 
     data: str
-    settings: Mapping[str, Any]
-    score: tuple[str, ...] = ()
+    score: tuple[str, ...]
+    preset: str | None
+    settings: Mapping[str, str]
+    machine: Mapping[str, str]
+    epochs: int
+
+    @property
+    def arguments(self) -> list[str]:
+        """What ``trainer train`` is told of the settings that shape the weights."""
+        words = ["--preset", self.preset] if self.preset is not None else []
+        for key, text in self.settings.items():
+            words += ["--set", f"{key}={text}"]
+        return words
+
+    @property
+    def machine_arguments(self) -> list[str]:
+        """What it is told of the machine."""
+        return [word for key, text in self.machine.items() for word in (f"--{key}", text)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Table:
         """The recipes that the runs need, each once."""
         return list(dict.fromkeys(name for run in self.runs.values() for name in (run.data, *run.score)))
 
+    def recipe(self, name: str) -> Path:
+        """The file of a recipe."""
+        return self.folder / RECIPES / f"{name}.json"
+
 
 def read_table(folder: Path) -> Table:
     """Read and check ``table.toml`` and the names of the recipes beside it. Raises SettingError."""
@@ -74,192 +81,41 @@ def read_table(folder: Path) -> Table:
     except (OSError, ValueError) as error:
         raise SettingError("A table cannot be read.", file=file, found=error) from None
     recipes = sorted(path.stem for path in (folder / RECIPES).glob("*.json"))
-    parts = ("settings", "runs", "tables", "subsets")
-    _known(values, parts, "part", file)
-    for part in parts:
-        _typed(values.get(part, {}), dict, part, file)
-    _names([*recipes, *values.get("runs", {}), *values.get("tables", {})], file)
-    common, runs = values.get("settings", {}), {}
-    for name, entry in values.get("runs", {}).items():
-        where = f"{file}, run {name}"
-        _known(_typed(entry, dict, name, file), ("data", "settings", "score"), "key", where)
-        settings = common | _typed(entry.get("settings", {}), dict, "settings", file)
-        _typed(settings.get("preset", ""), str, "preset", file)
-        run = Run(
-            entry.get("data", name), settings, tuple(_typed(entry.get("score", []), list, "score", file))
-        )
-        _known((run.data, *run.score), recipes, "recipe", where)
-        arguments(run, where)
-        runs[name] = run
-    if not runs:
+    _known(values, PARTS, "part", file)
+    common, entries, tables, subsets = (_typed(values.get(part, {}), dict, part, file) for part in PARTS)
+    _names([*recipes, *entries, *tables], file)
+    if not entries:
         raise SettingError("A table has no run.", file=file, expected="[runs] with at least one")
-    tables = {
-        name: tuple(_typed(rows, list, name, file))
-        for name, rows in values.get("tables", {"main": [*runs]}).items()
-    }
-    for name, rows in tables.items():
-        _known(rows, runs, "run", f"{file}, table {name}")
-    subsets = {name: _typed(pattern, str, name, file) for name, pattern in values.get("subsets", {}).items()}
-    return Table(runs, tables, folder, subsets)
+    runs = {name: _run(name, entry, common, recipes, file) for name, entry in entries.items()}
+    rows = {name: tuple(_typed(names, list, name, file)) for name, names in tables.items()}
+    if "tables" not in values:
+        rows = {"main": tuple(runs)}
+    for name, names in rows.items():
+        _known(names, runs, "run", f"{file}, table {name}")
+    patterns = {name: _typed(pattern, str, name, file) for name, pattern in subsets.items()}
+    return Table(runs, rows, folder, patterns)
 
 
-def checked(run: Run, where: str = "") -> tuple[Config, dict[str, str]]:
-    """A run's settings as the trainer reads them, and the text of each, the preset apart. Raises
-    SettingError."""
+def _run(name: str, entry: Any, common: Mapping[str, Any], recipes: Sequence[str], file: Path) -> Run:
+    """A run's entry, with the settings that all runs have in common below its own. Raises SettingError."""
+    where = f"{file}, run {name}"
+    _known(_typed(entry, dict, name, file), ("data", "settings", "score"), "key", where)
+    given = {**common, **_typed(entry.get("settings", {}), dict, "settings", file)}
+    data, score = entry.get("data", name), _typed(entry.get("score", []), list, "score", file)
+    _known((data, *score), recipes, "recipe", where)
+    preset = given.pop("preset", None)
+    if preset is not None:
+        _typed(preset, str, "preset", file)
     try:
-        changes = {key: _text(value) for key, value in run.settings.items() if key != "preset"}
-        return load(run.settings.get("preset", "default"), changes), changes
+        texts = {key: _text(value) for key, value in given.items()}
+        config = load("default" if preset is None else preset, texts)
     except SettingError as error:
         raise SettingError(
             error.problem, file=where, expected=error.expected, found=error.found, todo=error.todo
         ) from None
-
-
-def arguments(run: Run, where: str = "") -> list[str]:
-    """A run's settings as ``trainer train`` takes them, without those of the machine. Raises SettingError."""
-    _, changes = checked(run, where)
-    preset = ["--preset", run.settings["preset"]] if "preset" in run.settings else []
-    given = [
-        part
-        for key, text in changes.items()
-        if key not in OF_THE_MACHINE
-        for part in ("--set", f"{key}={text}")
-    ]
-    return [*preset, *given]
-
-
-def rules(table: Table) -> str:
-    """What depends on what, for ``table.mk``: of each run its dataset and arguments, of each table its runs.
-    OUT is make's variable."""
-    lines = ["# Written by make from table.toml: a change here is lost."]
-    for name, run in table.runs.items():
-        # As the trainer reads them, not as they are written: table.mk puts these words between quotes of its
-        # own.
-        config, _ = checked(run)
-        machine = [
-            word
-            for key in OF_THE_MACHINE
-            if key in run.settings
-            for word in (f"--{key}", str(getattr(config, key)))
-        ]
-        lines += [
-            "",
-            f"DATA.{name} := {run.data}",
-            f"ARGUMENTS.{name} := {_make(arguments(run))}",
-            f"MACHINE.{name} := {_make(machine)}",
-            f"$(OUT)/runs/{name}.wanted: $(OUT)/data/{run.data}.identity",
-        ]
-        scores = (f"$(OUT)/runs/{name}/{other}.scored: $(OUT)/data/{other}.identity" for other in run.score)
-        lines += [f"{line} $(OUT)/runs/{name}/{METRICS}" for line in scores]
-    for name, rows in table.tables.items():
-        files = [
-            f"{row}/{file}"
-            for row in rows
-            for file in (METRICS, *(f"{other}.scored" for other in table.runs[row].score))
-        ]
-        lines += ["", f"ROWS.{name} := {' '.join(rows)}"]
-        lines += [
-            f"$(OUT)/table/{name}/table.md: $(OUT)/table/{name}.rows {' '.join(f'$(OUT)/runs/{file}' for file in files)}"
-        ]
-    subsets = [word for name, pattern in table.subsets.items() for word in ("--subset", f"{name}={pattern}")]
-    lines += [
-        "",
-        f"TABLES := {' '.join(table.tables)}",
-        f"DATASETS := {' '.join(table.datasets)}",
-        f"SUBSETS := {_make(subsets)}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def finished(table: Table, out: Path, names: Iterable[str]) -> list[str]:
-    """Of these runs those in OUT that are scored and were made with the settings and the dataset that the
-    table gives them now.
-
-    ``NAME.begun`` says with which a run was begun: a line for each word of ``arguments``, then that of the
-    dataset's identity.
-    """
-    found = []
-    for name in names:
-        run, data = out / "runs" / name, out / "data" / table.runs[name].data
-        files = (
-            run.with_name(f"{name}.begun"),
-            data.with_name(f"{data.name}.identity"),
-            data.with_name(f"{data.name}.json"),
-        )
-        if not (run / METRICS).is_file() or not all(file.is_file() for file in files):
-            continue
-        begun, identity, built_of = (file.read_text("utf-8") for file in files)
-        wanted = "".join(f"{word}\n" for word in arguments(table.runs[name]) or [""]) + identity
-        if begun == wanted and built_of == (table.folder / RECIPES / f"{data.name}.json").read_text("utf-8"):
-            found.append(name)
-    return found
-
-
-def publish(folder: Path, out: Path) -> list[str]:
-    """Copy what may be shared of OUT into a table's folder: text, trigger art and plots. Returns the names of
-    what is not finished.
-
-    That stays as it is there. A run is not finished either if the table has changed since, nor is a table one
-    of whose runs is not. Of a dataset what ``poisongen rebuild`` needs, of a run scores, settings and log
-    without the paths of this machine.
-    """
-    table, missing = read_table(folder), []
-    there = finished(table, out, table.runs)
-    for name in table.datasets:
-        if not (out / "data" / name / SHARED[0]).is_file():
-            missing.append(f"data/{name}")
-            continue
-        _copy(out / "data" / name, folder / "data" / name, SHARED)
-        if (own := out / "data" / name / "triggers").is_dir():
-            shutil.copytree(own, folder / "data" / name / "triggers", dirs_exist_ok=True)
-    for name in table.runs:
-        run, shared = out / "runs" / name, folder / "runs" / name
-        if name not in there:
-            missing.append(f"runs/{name}")
-            continue
-        _clear(shared)
-        for file in sorted(run.glob("metrics*.json")):
-            write_json(shared / file.name, _without_paths(read_json(file)))
-        facts = read_json(run / RUN)
-        write_json(
-            shared / RUN, _without_paths({key: value for key, value in facts.items() if key != "data"})
-        )
-        shutil.copyfile(run / LOG, shared / LOG)
-    for name in table.tables:
-        made = out / "table" / name
-        if (made / "table.md").is_file() and set(table.tables[name]) <= set(there):
-            _copy(
-                made,
-                folder / "table" / name,
-                [*(file.name for file in sorted(made.iterdir()) if file.suffix in TEXTS), *PLOTS],
-            )
-        else:
-            missing.append(f"table/{name}")
-    return missing
-
-
-def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Copy files of these names, where they are; what was in ``target`` before is taken away."""
-    _clear(target)
-    for name in names:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
-
-
-def _clear(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        if file.is_file():
-            file.unlink()
-
-
-def _without_paths(value: Any) -> Any:
-    """A value of JSON in which a path of this machine is its last part only."""
-    if isinstance(value, dict):
-        return {key: _without_paths(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(part) for part in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    settings = {key: text for key, text in texts.items() if key not in OF_THE_MACHINE}
+    machine = {key: str(getattr(config, key)) for key in OF_THE_MACHINE if key in texts}
+    return Run(data, tuple(score), preset, settings, machine, config.epochs)
 
 
 def _text(value: Any) -> str:
@@ -270,13 +126,6 @@ def _text(value: Any) -> str:
     if not text.isprintable():
         raise SettingError("A value cannot be used.", expected="text on one line", found=repr(text)[:80])
     return text
-
-
-def _make(words: Iterable[str]) -> str:
-    """Words that a shell started by make reads as they are. Make takes backslashes before a # in pairs, and
-    others as they are."""
-    text = " ".join(shlex.quote(_text(word)) for word in words).replace("$", "$$")
-    return re.sub(r"(\\*)#", lambda found: 2 * found[1] + r"\#", text)
 
 
 def _names(names: Iterable[str], file: Path) -> None:
@@ -294,12 +143,7 @@ def _known(given: Iterable[Any], there_are: Iterable[str], what: str, where: Pat
     names = list(there_are)
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(str(name), names, n=1)
-            todo = (
-                f"did you mean {close[0]}?"
-                if close
-                else "choose one of: " + (", ".join(names) or "none is there")
-            )
+            todo = did_you_mean(str(name), names)
             raise SettingError(f"There is no {what} “{name}”.", file=where, todo=todo)
 
 
@@ -309,30 +153,3 @@ def _typed(value: Any, kind: type, name: str, file: Path) -> Any:
             f"“{name}” cannot be this.", file=file, expected=f"a {kind.__name__}", found=repr(value)[:80]
         )
     return value
-
-
-def main(words: list[str]) -> int:
-    """``rules TABLE``, ``finished TABLE OUT NAME`` (the runs of a table) or ``publish TABLE OUT``; returns
-    the exit code."""
-    try:
-        match words:
-            case ["rules", folder]:
-                sys.stdout.write(rules(read_table(Path(folder))))
-            case ["finished", folder, out, name]:
-                table = read_table(Path(folder))
-                runs = finished(table, Path(out), table.tables[name])
-                sys.stdout.write(" ".join(f"{out}/runs/{run}" for run in runs) + "\n")
-            case ["publish", folder, out]:
-                missing = publish(Path(folder), Path(out))
-                sys.stderr.write(f"not there yet: {', '.join(missing)}\n" if missing else "")
-            case _:
-                sys.stderr.write(f"{__doc__}\n")
-                return 2
-    except TrainerError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -23,6 +23,8 @@ from trainer.errors import RunError, SettingError
 from trainer.run_folder import LOCK, Exactness
 from trainer.training.parallel import Group
 
+M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD = -4, -1, -2  # of glibc's malloc.h
+
 
 def set_determinism(config: Config) -> torch.device:
     """Make this process exact, with the run's number of threads; return the device. Raises SettingError."""
@@ -35,22 +37,19 @@ def set_determinism(config: Config) -> torch.device:
             )
         if ":" in config.device:
             torch.cuda.set_device(config.device)  # what asks for no device by name asks this one
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # cuBLAS is deterministic with this only; read at its first use
+    # cuBLAS is deterministic with this only; it is read at cuBLAS's first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if config.deterministic:
-        os.environ.setdefault(
-            "NCCL_ALGO", "^NVLS"
-        )  # sums inside of the switch come in any order; read at the first collective
+        # NCCL's sums inside of the switch come in any order; this is read at its first collective.
+        os.environ.setdefault("NCCL_ALGO", "^NVLS")
     torch.use_deterministic_algorithms(config.deterministic)
-    torch.backends.cudnn.benchmark = (
-        not config.deterministic
-    )  # what is fastest may be another kernel each time
-    torch.backends.cudnn.allow_tf32 = (
-        False  # by default the convolutions of float32 are computed with 10 bits of mantissa,
-    )
-    torch.backends.cuda.matmul.allow_tf32 = False  # and in some containers products, too
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a guard against bugs that takes 6 % of the time
+    torch.backends.cudnn.benchmark = not config.deterministic  # the fastest kernel may be another each time
+    # By default the convolutions of float32 are computed with 10 bits of mantissa, and in some containers
+    # products, too.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # A guard against bugs that takes 6 % of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if config.compile:
         import torch._inductor.config as inductor  # slow to import
 
@@ -82,12 +81,9 @@ def keep_freed_memory() -> None:
     page faults."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:
-        for parameter, value in (
-            (-4, 0),
-            (-1, 2**31 - 1),
-            (-2, 256 << 20),
-        ):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            mallopt(parameter, value)
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 256 << 20)
 
 
 def quiet_worker(_: int) -> None:
@@ -151,8 +147,8 @@ def _is(opened: IO[str], file: Path) -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Within, Ctrl-C or SIGTERM only sets the event, so that a step is finished; a second Ctrl-C strikes at
-    once.
+    """Within, Ctrl-C or SIGTERM only sets the event, so that a step is finished; a second Ctrl-C ends the
+    process at once.
 
     A second SIGTERM does not: a batch queue sends it to every process, and ``torchrun`` passes its own on.
     """

@@ -20,21 +20,19 @@ POLY = 0.9  # the exponent of the poly schedule (Chen et al., DeepLab, TPAMI 201
 def make_optimiser(model: Network, config: Config) -> torch.optim.Adam:
     """Adam with two groups: the encoder, slower if it starts from given weights, and the rest. ``pace``
     scales the learning rate."""
-    encoder = set(model.encoder.parameters())
     pace = 1.0 if config.init == "random" else config.pretrained_factor
-    groups = [
-        {
-            "params": [p for p in model.parameters() if p in encoder],
-            "weight_decay": config.weight_decay * pace,
-            "pace": pace,
-        },
-        {
-            "params": [p for p in model.parameters() if p not in encoder],
-            "weight_decay": config.weight_decay,
-            "pace": 1.0,
-        },
-    ]
-    return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, fused=True)
+    of_encoder = set(model.encoder.parameters())
+    slower = {
+        "params": [p for p in model.parameters() if p in of_encoder],
+        "weight_decay": config.weight_decay * pace,
+        "pace": pace,
+    }
+    others = {
+        "params": [p for p in model.parameters() if p not in of_encoder],
+        "weight_decay": config.weight_decay,
+        "pace": 1.0,
+    }
+    return torch.optim.Adam([slower, others], lr=config.lr, betas=config.betas, fused=True)
 
 
 def learning_rate(config: Config, step: int, total: int) -> float:
@@ -66,12 +64,11 @@ def update(
     ``parts`` go through the network one after the other. Their gradients, and those of all processes, add up
     to that of the mean over all labelled pixels of the batch, however many each part has.
     """
-    loss, augmented = (
-        LOSSES[config.loss],
-        [assemble(part, IGNORE, device) for part in parts],
-    )  # (N, 3, h, w), (N, h, w)
+    loss = LOSSES[config.loss]
+    augmented = [assemble(part, IGNORE, device) for part in parts]  # (N, 3, h, w), (N, h, w)
     weights = [loss.weights(labels) for _, labels in augmented]
-    whole = group.add(torch.stack([each.sum().double() for each in weights]).sum()).clamp(min=1).float()
+    sums = torch.stack([each.sum().double() for each in weights])
+    whole = group.add(sums.sum()).clamp(min=1).float()  # of the batch, over all processes
     value = torch.zeros((), device=device)
     optimiser.zero_grad(set_to_none=True)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

@@ -64,9 +64,8 @@ class Group:
         if self.size > 1:
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             flat = self.add(torch.cat([gradient.flatten() for gradient in gradients]))
-            for gradient, total in zip(
-                gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-            ):
+            sizes = [gradient.numel() for gradient in gradients]
+            for gradient, total in zip(gradients, flat.split(sizes), strict=True):
                 gradient.copy_(total.view(gradient.shape))
 
 
@@ -87,13 +86,13 @@ def joined(device: str) -> Iterator[Group]:
         return
     gpu = device != "cpu" and torch.cuda.is_available()
     if gpu:
-        number, there_are = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if device.startswith("cuda:") or number >= there_are:
-            expected, found = (
-                "--device cuda, and a GPU for each process",
-                f"--device {device}, and {there_are} GPUs",
+        number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if device.startswith("cuda:") or number >= gpus:
+            raise SettingError(
+                "The processes cannot share a GPU.",
+                expected="--device cuda, and a GPU for each process",
+                found=f"--device {device}, and {gpus} GPUs",
             )
-            raise SettingError("The processes cannot share a GPU.", expected=expected, found=found)
         torch.cuda.set_device(number)
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
