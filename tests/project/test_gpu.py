@@ -54,8 +54,8 @@ def planned(name: str, least: float, share: int = 1, rank: int = 0, needs: str =
 def test_stages_of_small_rank_are_chosen_first_and_run_in_their_order() -> None:
     """Where time is short, a stage of a large rank gives way to a later one of a small rank."""
     stages = [planned("a", 10), planned("b", 50, rank=2), planned("c", 40, rank=1)]
-    names = {left: [stage.name for stage in chosen(stages, left)] for left in (100, 99, 49, 9)}
-    assert names == {100: ["a", "b", "c"], 99: ["a", "c"], 49: ["a"], 9: []}
+    for left, names in {100: ["a", "b", "c"], 99: ["a", "c"], 49: ["a"], 9: []}.items():
+        assert [stage.name for stage in chosen(stages, left)] == names
 
 
 @pytest.mark.parametrize("with_table", [False, True])
