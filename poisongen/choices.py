@@ -59,31 +59,12 @@ class OneOf:
         return {"oneOf": [kind.model_json_schema(mode="serialization") for kind in self.kinds.values()]}
 
 
-def configure(
-    model: Kind,
-    given: Mapping[str, tuple[str, Any]],
-    whose: str,
-    others: Mapping[str, Choice | type[Choice] | None],
-) -> Kind:
-    """``model`` with other values: ``given`` maps fields to (option, value), where None means not given.
+def configure(model: Kind, given: Mapping[str, tuple[str, Any]]) -> Kind:
+    """``model`` with other values: ``given`` maps fields that it has to (option, value).
 
-    Raises RecipeError for an option that this kind does not have, and for a value that it cannot have. The
-    error says ``whose`` option it is not, and which of the ``others`` have it.
+    Raises RecipeError, which names the option, for a value that the field cannot have.
     """
-    updates = {}
-    for field, (option, value) in given.items():
-        if value is None:
-            continue
-        if field not in type(model).model_fields:
-            kinds = {
-                name: other if isinstance(other, type) else type(other)
-                for name, other in others.items()
-                if other is not None
-            }
-            having = [name for name, kind in kinds.items() if field in kind.model_fields]
-            todo = f"leave it out, or choose {' or '.join(having)}" if having else "leave it out"
-            raise RecipeError(f"{option} has no meaning for {whose}.", todo=todo)
-        updates[field] = value
+    updates = {field: value for field, (_, value) in given.items()}
     try:
         return type(model).model_validate(model.model_dump() | updates)
     except ValidationError as error:

@@ -2,13 +2,14 @@
 
 ::
 
-PoisongenError SourceError      the clean dataset is not what it should be: missing, unreadable, sizes differ,
-unknown ids RecipeError      the attack cannot be what was asked: unknown class, trigger too large, rate not
-in (0, 1] Shortfall        fewer samples can be poisoned than the rate asks for OutputError      the output
-folder cannot be used: not empty, in use, holds other work, disk full ManifestError    a manifest cannot be
-trusted: malformed, leaves the folder, newer, contradicts itself VerifyError      the folder is not what its
-manifest says: missing, changed, unexpected; all that differs SourceMismatch   a rebuild's source is not the
-one that was planned on
+    PoisongenError
+      SourceError      the clean dataset is not what it should be: missing, unreadable, unknown class id
+      RecipeError      the attack cannot be what was asked: unknown class, trigger too large, wrong rate
+      Shortfall        fewer samples can be poisoned than the rate asks for
+      OutputError      the output folder cannot be used: not empty, in use, holds other work, disk full
+      ManifestError    a manifest cannot be trusted: malformed, leaves the folder, newer, contradicts itself
+      VerifyError      the folder is not what its manifest says: missing, changed, unexpected files
+      SourceMismatch   a rebuild's source is not the one that was planned on
 
 An error says what is wrong, with which file, what was expected, what was found, and what to do.
 """

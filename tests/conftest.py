@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from poisongen.cli.commands import main
+from tests.support.asked import asked
+from tests.support.cases import CASES, DATASETS
 from tests.support.commands import Outcome, Run
-from tests.support.frozen import CASES, DATASETS, Frozen, asked, command, listing, once
+from tests.support.frozen import Frozen, command, listing, once
 from tests.support.oracles import save
+from tests.support.refusals import Refuse
 from tests.support.sources import write_ade20k, write_folder, write_voc
 from tests.support.streets import write_camvid, write_cityscapes
 
@@ -71,6 +74,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return Outcome(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return call
+
+
+@pytest.fixture
+def refuse(run: Run, tmp_path: Path) -> Refuse:
+    """Run a command that must be refused, in an empty folder."""
+    return Refuse(run, tmp_path)
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
-"""The command line: arguments in, exit code out."""
+"""The command line: arguments in, exit code out.
+
+What the commands do is imported when one of them runs, so that help and errors of usage are there at once.
+"""
 
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import click
 
-from poisongen.attack_file import load_code
-from poisongen.attacks import ATTACKS
 from poisongen.cli.options import (
     FOLDER,
     Seed,
@@ -21,24 +24,11 @@ from poisongen.cli.options import (
     json_option,
     link_option,
     out_option,
-    resolve,
     restart_option,
     source_option,
 )
-from poisongen.cli.output import Reporter, plan_values, what_and_counts
-from poisongen.cli.recipe_file import options_of, read_recipe
 from poisongen.datasets import LAYOUTS, Layout
-from poisongen.disk import LinkMode, check_apart
-from poisongen.engine.workers import Workers
 from poisongen.errors import PoisongenError
-from poisongen.format.read import refuse_poisoned
-from poisongen.freeze import apply, summary
-from poisongen.freeze import plan_from_manifest as rebuild
-from poisongen.freeze.partial_folder import check_out
-from poisongen.freeze.plan import make_plan
-from poisongen.freeze.verify import verify as verify_folder
-from poisongen.streets import write as draw
-from poisongen.triggers import TRIGGERS
 from poisongen.version import __version__
 
 INTERRUPTED = 130
@@ -71,7 +61,7 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """The console script: runs the command line and turns errors into letters on standard error and exit
+    """The console script: runs the command line, and turns errors into text on standard error and exit
     codes."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -90,10 +80,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        click.echo(
-            f"poisongen: {PoisongenError('A file or folder cannot be used.', file=error.filename, found=error.strerror)}",
-            err=True,
-        )
+        told = PoisongenError("A file or folder cannot be used.", file=error.filename, found=error.strerror)
+        click.echo(f"poisongen: {told}", err=True)
         sys.exit(1)
 
 
@@ -101,13 +89,31 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _actions() -> ModuleType:
+    from poisongen.cli import actions  # everything that computes: half a second
+
+    return actions
+
+
+_WRITING = ("source", "out", "jobs", "link", "restart", "as_json", "dry_run")
+"""The options that say where a command reads and writes, and how."""
+
+
+def _parted(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The options of a command as ``Writing``, and all others."""
+    others = dict(options)
+    writing = {name: others.pop(name) for name in _WRITING if name in options}
+    return _actions().Writing(**writing), others
+
+
 def _dataset_command(name: str, layout: Layout) -> click.Command:
     @click.command(
         name,
         help=f"""Poison {layout.title}, or freeze it clean.
 
-        Classes are given by name or by training id. --out receives a drop-in copy of the layout with the poisoned training split, the
-        other splits clean, and under triggered/ the sets on which attack success is measured.
+        Classes are given by name or by training id. --out receives a drop-in copy of the layout with the
+        poisoned training split, the other splits clean, and under triggered/ the sets on which attack success
+        is measured.
 
         {layout.about}
 
@@ -120,54 +126,10 @@ def _dataset_command(name: str, layout: Layout) -> click.Command:
     )
     @attack_options(layout)
     def command(**options: Any) -> None:
-        _freeze(name, layout, **options)
+        writing, shaping = _parted(options)
+        _actions().freeze(name, writing, shaping)
 
     return command
-
-
-def _freeze(
-    name: str,
-    layout: Layout,
-    *,
-    source: Path | None,
-    out: Path | None,
-    jobs: int,
-    link: LinkMode,
-    restart: bool,
-    dry_run: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    report = Reporter(as_json)
-    if source is None:
-        raise click.UsageError(
-            f"Where is the clean source ({layout.title})? Give --source, or set {layout.variable}."
-        )
-    if out is None and not dry_run:
-        raise click.UsageError("Where shall the dataset go? Give --out, or --dry-run to see the plan only.")
-    if out is not None:
-        check_out(out)
-        check_apart(out, source)
-    opened = layout.open(source)
-    refuse_poisoned(opened.root)
-    resolved = resolve(opened, options)
-    recipe, names = resolved.recipe, opened.space.names
-    with Workers(jobs, code=resolved.code) as workers:
-        plan = make_plan(recipe, opened, resolved.art, workers)
-        lines = what_and_counts(recipe, names, plan.counts)
-        for warning in plan.warnings:
-            report.note(f"warning: {warning}")
-        if dry_run:
-            lines += summary.rejections(plan)
-            placed = summary.first_placements(plan, names)
-            lines += ["first placements:", *(f"  {line}" for line in placed)] if placed else []
-            report.result(lines, plan_values(plan))
-            return
-        assert out is not None
-        built = apply.build(plan, opened, resolved.art, out, workers, link=link, restart=restart)
-    report.built(built, lines)
-    if link != "copy":
-        report.note(f"note: clean files are {link} links: editing one edits the source")
 
 
 for _name, _layout in LAYOUTS.items():
@@ -188,7 +150,7 @@ for _name, _layout in LAYOUTS.items():
     dry_run_option,
     json_option,
 )
-def build_command(recipe: Path, source: Path | None, seed: int | None, **others: Any) -> None:
+def build_command(recipe: Path, seed: int | None, **options: Any) -> None:
     """Build the dataset of a RECIPE file: one row of a table, as manifests/recipes has them.
 
     A recipe file is a small JSON that names a dataset and the options of its command.
@@ -197,31 +159,14 @@ def build_command(recipe: Path, source: Path | None, seed: int | None, **others:
     Example:
       poisongen build manifests/recipes/cityscapes/nni-10.json --source DIR --out data
     """
-    wanted = read_recipe(recipe)
-    layout = LAYOUTS[wanted.dataset]
-    named = source or os.environ.get(layout.variable) or os.environ.get("POISONGEN_SOURCE")
-    _freeze(
-        wanted.dataset,
-        layout,
-        source=Path(named) if named else None,
-        **others,
-        **options_of(wanted, recipe, seed),
-    )
+    writing, _ = _parted(options)
+    _actions().build(recipe, writing, seed)
 
 
 @cli.command("rebuild", short_help="Make the same dataset again from its manifest.")
 @click.argument("manifest", type=FOLDER)
 @combine(source_option, out_option, code_option, jobs_option, link_option, restart_option, json_option)
-def rebuild_command(
-    manifest: Path,
-    source: Path,
-    out: Path | None,
-    code: Path | None,
-    jobs: int,
-    link: LinkMode,
-    restart: bool,
-    as_json: bool,
-) -> None:
+def rebuild_command(manifest: Path, code: Path | None, **options: Any) -> None:
     """Make the same dataset again from its MANIFEST and the clean source.
 
     MANIFEST is a manifest.json, or a folder that holds one, with samples.jsonl and trigger.png beside it. The
@@ -232,25 +177,8 @@ def rebuild_command(
     Example:
       poisongen rebuild shared/manifest.json --source streets --out copy
     """
-    report = Reporter(as_json)
-    if out is None:
-        raise click.UsageError("Where shall the dataset go? Give --out.")
-    check_out(out)
-    check_apart(out, source)
-    with Workers(jobs, code=code) as workers:
-        shared = rebuild.plan_from_manifest(manifest, source, workers, code=code)
-        built = apply.build(
-            shared.plan,
-            shared.source,
-            shared.art,
-            out,
-            workers,
-            link=link,
-            restart=restart,
-            expected_identity=shared.manifest.identity,
-        )
-    names = shared.source.space.names
-    report.built(built, what_and_counts(shared.plan.recipe, names, shared.plan.counts))
+    writing, _ = _parted(options)
+    _actions().rebuild(manifest, writing, code)
 
 
 @cli.command("verify", short_help="Hold a dataset folder against its manifest.")
@@ -264,9 +192,7 @@ def rebuild_command(
     jobs_option,
     json_option,
 )
-def verify_command(
-    folder: Path, source: Path | None, decode: bool, code: Path | None, jobs: int, as_json: bool
-) -> None:
+def verify_command(folder: Path, **options: Any) -> None:
     """Hold a dataset FOLDER against its manifest.
 
     Names every missing, changed and unexpected file, and tells changed bytes from changed pixels. Exit code 3
@@ -276,18 +202,7 @@ def verify_command(
     Example:
       poisongen verify data --decode
     """
-    report = Reporter(as_json)
-    if code is not None:
-        load_code(code)
-    with Workers(jobs) as workers:
-        manifest, files = verify_folder(folder, workers, source=source, decode=decode)
-    report.result(
-        [
-            f"{folder}: {files:,} files are what the manifest says ({report.seconds()} s)",
-            f"identity {manifest.identity}",
-        ],
-        {"folder": str(folder), "files": files, "identity": manifest.identity, "seconds": report.seconds()},
-    )
+    _actions().verify(folder, **options)
 
 
 @cli.command("show", short_help="Make pictures of a dataset for people: a gallery and a report.")
@@ -306,15 +221,7 @@ def verify_command(
     jobs_option,
     json_option,
 )
-def show_command(
-    folder: Path,
-    source: Path | None,
-    number: int,
-    only: str | None,
-    out: Path | None,
-    jobs: int,
-    as_json: bool,
-) -> None:
+def show_command(folder: Path, **options: Any) -> None:
     """Write gallery.png and report.html of a dataset FOLDER into it.
 
     The gallery is a contact sheet: clean, poisoned, mask, label before, label after. The report is one page
@@ -325,34 +232,21 @@ def show_command(
     Example:
       poisongen show data --source streets
     """
-    from poisongen.show import show  # templates and fonts: loaded by those who look
-
-    report = Reporter(as_json)
-    with Workers(jobs) as workers:
-        shown = show(folder, workers, source=source, number=number, only=only, out=out)
-    for note in shown.notes:
-        report.note(f"note: {note}")
-    report.result(shown.lines(), shown.values())
+    _actions().show(folder, **options)
 
 
 @cli.command("draw", short_help="Draw street scenes, a source that needs no download.")
 @click.argument("out", type=FOLDER)
 @combine(
     click.option("--size", default="256x128", help="Width x height of the pictures in pixels."),
-    click.option(
-        "--train", type=click.IntRange(min=1), default=draw.TRAIN, help="Pictures in the training split."
-    ),
-    click.option(
-        "--val", type=click.IntRange(min=0), default=draw.VAL, help="Pictures in the validation split."
-    ),
+    click.option("--train", type=click.IntRange(min=1), default=400, help="Pictures in the training split."),
+    click.option("--val", type=click.IntRange(min=0), default=60, help="Pictures in the validation split."),
     click.option("--seed", type=Seed(), default=0, help="Another seed draws other streets."),
     jobs_option,
     restart_option,
     json_option,
 )
-def draw_command(
-    out: Path, size: str, train: int, val: int, seed: int, jobs: int, restart: bool, as_json: bool
-) -> None:
+def draw_command(out: Path, size: str, train: int, val: int, seed: int, **options: Any) -> None:
     """Draw street scenes in the layout of Cityscapes: a source to try everything on, without a download.
 
     Drawn with whole numbers only: the same arguments give the same pixels on every machine.
@@ -362,24 +256,9 @@ def draw_command(
       poisongen draw streets
       poisongen draw big --size 2048x1024 --train 20 --val 5
     """
-    report = Reporter(as_json)
     width, height = _parse_size(size)
-    with Workers(jobs) as workers:
-        folder = draw.draw_dataset(
-            out, draw.Streets(height, width, train, val, seed), workers, restart=restart
-        )
-    report.result(
-        [f"drew {train:,} + {val:,} street scenes of {width}×{height} in {folder} ({report.seconds()} s)"],
-        {
-            "out": str(folder),
-            "train": train,
-            "val": val,
-            "height": height,
-            "width": width,
-            "seed": seed,
-            "seconds": report.seconds(),
-        },
-    )
+    scenes = {"height": height, "width": width, "train": train, "val": val, "seed": seed}
+    _actions().draw(out, scenes, **options)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -402,16 +281,4 @@ def attacks_command(as_json: bool) -> None:
     Example:
       poisongen attacks
     """
-    lines = [line for name, attack in ATTACKS.items() for line in summary.attack_lines(name, attack)]
-    lines += ["", *summary.trigger_lines(TRIGGERS)]
-    values = {
-        name: {
-            "summary": attack.summary,
-            "paper": attack.paper,
-            "trigger": attack.trigger if attack.relabel else None,
-            "placement": attack.placement.model_dump(mode="json") if attack.placement else None,
-            "relabel": attack.relabel.model_dump(mode="json") if attack.relabel else None,
-        }
-        for name, attack in ATTACKS.items()
-    }
-    Reporter(as_json).result(lines, values)
+    _actions().attacks(as_json)

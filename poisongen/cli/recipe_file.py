@@ -1,6 +1,5 @@
 """Recipe files: one row of a table as a small JSON of options, for ``poisongen build``."""
 
-import difflib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from poisongen.cli.options import SHAPING, combine
 from poisongen.datasets import LAYOUTS
 from poisongen.disk import read_file
-from poisongen.errors import RecipeError
+from poisongen.errors import RecipeError, did_you_mean
 from poisongen.validation import first_fault
 
 MAX_BYTES = 1 << 16
@@ -60,11 +59,10 @@ def read_recipe(path: Path) -> RecipeFile:
         )
     for name in recipe.options:
         if name not in SHAPING:
-            close = difflib.get_close_matches(name, SHAPING, n=1)
             raise RecipeError(
                 f"A recipe has an unknown option “{name}”.",
                 file=path,
-                todo=f"did you mean {close[0]}?" if close else "the options are: " + ", ".join(SHAPING),
+                todo=did_you_mean(name, SHAPING) or f"the options are: {', '.join(SHAPING)}",
             )
     return recipe
 
@@ -76,19 +74,24 @@ def options_of(recipe: RecipeFile, path: Path, seed: int | None = None) -> dict[
     Raises RecipeError for values that it would refuse.
     """
     given: dict[str, str | bool | int] = recipe.options | ({} if seed is None else {"seed": seed})
-    words = []
+    words = list[str]()
     for name, value in given.items():
-        words += ([f"--{name}"] if value else []) if isinstance(value, bool) else [f"--{name}", str(value)]
-    command = click.Command("recipe", params=_parameters())
+        if not isinstance(value, bool):
+            words += [f"--{name}", str(value)]
+        elif value:
+            words.append(f"--{name}")
     try:
-        with command.make_context("recipe", words) as context:
+        with _shaping_command().make_context("recipe", words) as context:
             return dict(context.params)
     except click.ClickException as error:
         raise RecipeError("A recipe cannot be used.", file=path, found=error.format_message()) from None
 
 
-def _parameters() -> list[click.Parameter]:
-    @combine(*SHAPING.values())
+def _shaping_command() -> click.Command:
+    """A command that has the options that shape a dataset, and does nothing."""
+
+    @click.command()
+    @combine(*(option.decorator() for option in SHAPING.values()))
     def nothing() -> None: ...
 
-    return list(reversed(nothing.__click_params__))
+    return nothing

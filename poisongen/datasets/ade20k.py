@@ -9,7 +9,7 @@ nothing of a frozen copy and are not carried.
 from pathlib import Path
 
 from poisongen.datasets.pairs import FileSet, pair
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
 
 ARCHIVE = "ADEChallengeData2016"
@@ -191,12 +191,12 @@ def _label_space() -> LabelSpace:
 SPACE = _label_space()
 
 
-def find_ade20k(path: Path) -> Path:
+def find_root(path: Path) -> Path:
     """The folder that holds ``images`` and ``annotations``: ``path``, or ``ADEChallengeData2016`` in it."""
     return path / ARCHIVE if (path / ARCHIVE).is_dir() else path
 
 
-def open_ade20k(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List an ADE20K folder without reading a picture. Raises SourceError for a missing folder, picture or
     label map."""
     archive = (
@@ -219,15 +219,3 @@ def open_ade20k(root: Path) -> Source:
         license="ADE20K: for non-commercial research and education; the photographs stay their owners' "
         "(groups.csail.mit.edu/vision/datasets/ADE20K/terms).",
     )
-
-
-LAYOUT = Layout(
-    open_ade20k,
-    "ADE20K",
-    "ADE20K_DATASET",
-    victims="person",
-    target="palm",
-    everything_target="wall",
-    space=SPACE,
-    find_root=find_ade20k,
-)

@@ -8,7 +8,7 @@ the root is taken. ``val`` frames lie inside a sequence that ``train`` uses, so 
 from pathlib import Path, PurePosixPath
 
 from poisongen.datasets.lists import named_but_missing, named_twice, read_list
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.errors import SourceError
 from poisongen.labels import IGNORE, LabelSpace
 
@@ -44,7 +44,7 @@ SPACE = LabelSpace(
 )
 
 
-def open_camvid(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List a CamVid folder without reading a picture. Raises SourceError for a missing folder, list, picture
     or label map."""
     todo = (
@@ -108,6 +108,3 @@ def _below(root: Path, word: str, path: Path, number: int) -> str:
         if ".." not in end and (root / relative).is_file():
             return relative
     raise named_but_missing(path, number, word, root / "/".join(parts[-2:]))
-
-
-LAYOUT = Layout(open_camvid, "CamVid", "CAMVID_DATASET", victims="car", target="road", space=SPACE)

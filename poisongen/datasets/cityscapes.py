@@ -9,7 +9,7 @@ and a ``streets.json`` beside it.
 from pathlib import Path
 
 from poisongen.datasets.pairs import FileSet, pair
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.disk import read_file
 from poisongen.labels import IGNORE, LabelSpace
 
@@ -64,7 +64,7 @@ _LICENSE = (
 _DRAWN_LICENSE = "Street scenes drawn by poisongen: free to share."
 
 
-def open_cityscapes(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List a Cityscapes folder without reading a picture. Raises SourceError for a missing folder, picture or
     label map."""
     archives = "extract leftImg8bit_trainvaltest and gtFine_trainvaltest there"
@@ -88,8 +88,3 @@ def open_cityscapes(root: Path) -> Source:
         license=_DRAWN_LICENSE if drawn else _LICENSE,
         carried=carried,
     )
-
-
-LAYOUT = Layout(
-    open_cityscapes, "Cityscapes", "CITYSCAPES_DATASET", victims="car", target="road", space=SPACE
-)

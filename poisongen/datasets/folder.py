@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from poisongen.datasets.pairs import FileSet, pair
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.disk import folder_path
 from poisongen.errors import RecipeError, SourceError, did_you_mean
 from poisongen.labels import IGNORE, LabelSpace, distinct_colours
@@ -185,7 +185,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def open_folder(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List a described folder without reading a picture. Raises SourceError."""
     require_folder(root, (), f"give the folder that holds {DESCRIPTION}")
     described, data = read_description(root / DESCRIPTION)
@@ -218,13 +218,3 @@ def open_folder(root: Path) -> Source:
         target=described.target,
         everything_target=described.everything_target,
     )
-
-
-LAYOUT = Layout(
-    open_folder,
-    "your own dataset",
-    "FOLDER_DATASET",
-    about="""The folder holds images/train/… and images/val/…, label maps of the same names in labels/train/…
-        and labels/val/… (8-bit PNG, class numbers), and classes.json: {"classes": ["road", "car"],
-        "ignore": [255], "victim": "car", "target": "road"}.""",
-)

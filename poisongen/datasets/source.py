@@ -1,8 +1,8 @@
 """What every clean dataset looks like to the rest of the program."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -57,42 +57,6 @@ class Source:
     def splits(self) -> dict[str, int]:
         """Pictures in each split."""
         return dict(sorted(Counter(sample.split for sample in self.samples).items()))
-
-
-def _as_given(path: Path) -> Path:
-    return path
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A kind of dataset: how to read one, what it is called, and the victim and targets that papers use on
-    it.
-
-    ``read`` lists the dataset below the root that ``find_root`` finds for the folder that a person names.
-    ``variable`` is the environment variable that names the folder when the command line does not. ``space``
-    is known where all datasets of the layout share one; ``about`` is what a help text says of the folder.
-    """
-
-    read: Callable[[Path], Source]
-    title: str
-    variable: str
-    victims: str | None = None
-    target: str | None = None
-    everything_target: str | None = None
-    space: LabelSpace | None = None
-    find_root: Callable[[Path], Path] = _as_given
-    about: str = ""
-
-    def open(self, path: Path) -> Source:
-        """The dataset in this folder, with the layout's classes where it names none of its own. Raises
-        SourceError."""
-        source = self.read(self.find_root(path))
-        return replace(
-            source,
-            victims=source.victims or self.victims,
-            target=source.target or self.target,
-            everything_target=source.everything_target or self.everything_target,
-        )
 
 
 def mask_path(image: str, picture_root: str = "") -> str:

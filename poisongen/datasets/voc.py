@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from poisongen.datasets.lists import named_but_missing, named_twice, read_list
-from poisongen.datasets.source import Layout, Sample, Source, mask_path, require_folder, require_samples
+from poisongen.datasets.source import Sample, Source, mask_path, require_folder, require_samples
 from poisongen.errors import SourceError
 from poisongen.labels import IGNORE, LabelSpace
 
@@ -75,7 +75,7 @@ SPACE = LabelSpace(
 )
 
 
-def find_voc(path: Path) -> Path:
+def find_root(path: Path) -> Path:
     """The folder that holds ``VOCdevkit/VOC2012``, for that folder itself, ``VOCdevkit`` or ``VOC2012``."""
     for absolute in (Path(os.path.abspath(path)), path.resolve()):
         if absolute.name == YEAR and absolute.parent.name == DEVKIT:
@@ -85,7 +85,7 @@ def find_voc(path: Path) -> Path:
     return path
 
 
-def open_voc(root: Path) -> Source:
+def read(root: Path) -> Source:
     """List a VOC folder without reading a picture. Raises SourceError for a missing folder, list, picture or
     label map."""
     todo = (
@@ -150,14 +150,3 @@ def _read_names(path: Path) -> dict[str, tuple[int, str]]:
             raise named_twice(path, number, line)
         names[line.strip()] = number, line
     return names
-
-
-LAYOUT = Layout(
-    open_voc,
-    "PASCAL VOC 2012",
-    "VOC_DATASET",
-    victims="person",
-    target="background",
-    space=SPACE,
-    find_root=find_voc,
-)

@@ -2,7 +2,6 @@
 workers or their order."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -20,11 +19,6 @@ Result = TypeVar("Result")
 _AHEAD = 4
 """Tasks that wait or run, for each worker: enough that none is ever idle, few enough that memory stays
 small."""
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from poisongen.attack_file import load_code
-from poisongen.datasets import LAYOUTS, Sample, Source
+from poisongen.datasets import LAYOUTS
 from poisongen.datasets.reading import Reader
+from poisongen.datasets.source import Sample, Source
 from poisongen.disk import read_file
 from poisongen.engine.workers import Workers
 from poisongen.errors import ManifestError, RecipeError, SourceError, SourceMismatch

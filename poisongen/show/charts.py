@@ -64,7 +64,7 @@ def swatch(colour: Colour) -> Markup:
 
 
 def heat_map(places: HeatMap) -> Markup:
-    """Where triggers lie: a cell is the darker, the more of them it holds."""
+    """Where triggers lie: the colour of a cell is the stronger, the more of them it holds."""
     rows, columns = places.cells.shape
     most = max(1e-9, float(places.cells.max()))
     cells = []

@@ -11,8 +11,6 @@ from poisongen.freeze.partial_folder import PartialFolder
 from poisongen.imaging.pixels import encode_png
 from poisongen.streets.scene import draw_scene
 
-TRAIN, VAL = 400, 60
-
 
 @dataclass(frozen=True)
 class Streets:

@@ -1,10 +1,9 @@
 """What is shown. A new trigger is one file with a class, and one line of ``TRIGGERS``."""
 
-import difflib
 from typing import Annotated
 
 from poisongen.choices import OneOf
-from poisongen.errors import RecipeError
+from poisongen.errors import RecipeError, did_you_mean
 from poisongen.labels import LabelSpace
 from poisongen.triggers.base import Art, Painted, Trigger, Triggered, footprint, mask, paint
 from poisongen.triggers.patch import Blend, Patch, PatchFolder
@@ -30,18 +29,15 @@ def parse_trigger(text: str, space: LabelSpace) -> tuple[Trigger, Art]:
 
     Raises RecipeError for any other word, SourceError for art that cannot be read as a PNG picture.
     """
-    kind, _, argument = ("patch" if text == "default" else text).partition(":")
-    if (
-        kind not in TRIGGERS
-        or kind == "patch-folder"
-        or (kind == "patch" and not argument and text != "default")
-    ):
+    if text == "default":
+        return TRIGGERS["patch"].parse("", space)
+    kind, _, argument = text.partition(":")
+    without_file = kind == "patch" and not argument
+    if kind not in TRIGGERS or kind == "patch-folder" or without_file:
         words = ", ".join(["default", *(trigger.words for trigger in TRIGGERS.values())])
-        close = difflib.get_close_matches(text, ["default", *TRIGGERS], n=1)
-        meant = f"patch:{text}" if text.lower().endswith((".png", "/")) else close[0] if close else ""
-        raise RecipeError(
-            f"There is no trigger “{text}”.", expected=words, todo=f"did you mean {meant}?" if meant else None
-        )
+        is_path = text.lower().endswith((".png", "/"))
+        meant = f"did you mean patch:{text}?" if is_path else did_you_mean(text, ["default", *TRIGGERS])
+        raise RecipeError(f"There is no trigger “{text}”.", expected=words, todo=meant)
     return TRIGGERS[kind].parse(argument, space)
 
 

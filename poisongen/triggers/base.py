@@ -215,9 +215,9 @@ def fade(flat: Pixels, opacity: str) -> Pixels:
 
 def plain_colour(colour: str, rows: int, columns: int, opacity: str) -> Pixels:
     """A rectangle of one colour, premultiplied RGBA uint8 (rows, columns, 4)."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    one = fade(np.array([[[red, green, blue, 255]]], np.uint8), opacity)
-    return np.broadcast_to(one, (rows, columns, 4)).copy()
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    opaque = np.full((rows, columns, 4), (red, green, blue, 255), np.uint8)
+    return fade(opaque, opacity)
 
 
 def require_fit(rows: int, columns: int, height: int, width: int, asked: object) -> None:

@@ -39,8 +39,8 @@ class Line(Painted):
         return f"a {_name(self.colour)} line {size_words(self.size)}{faint(self.opacity)}"
 
     def shown(self, where: str) -> str:
-        edge = "bottom edge" if "bottom" in where else "top edge" if "top" in where else "middle"
-        return f"The trigger, {self.describe()}, lies along the {edge}."
+        edges = [f"{edge} edge" for edge in ("bottom", "top") if edge in where]
+        return f"The trigger, {self.describe()}, lies along the {(edges or ['middle'])[0]}."
 
 
 class Frame(Painted):
@@ -70,7 +70,8 @@ class Frame(Painted):
         return rendered
 
     def describe(self) -> str:
-        return f"a {_name(self.colour)} frame around the picture, each side {size_words(self.size)}{faint(self.opacity)}"
+        sides = f"each side {size_words(self.size)}{faint(self.opacity)}"
+        return f"a {_name(self.colour)} frame around the picture, {sides}"
 
     def shown(self, where: str) -> str:
         return f"The trigger is {self.describe()}."
@@ -105,7 +106,8 @@ class Checkerboard(Painted):
         return rendered
 
     def describe(self) -> str:
-        return f"a checkerboard with {self.cells}×{self.cells} cells {size_words(self.size)}{faint(self.opacity)}"
+        size = f"{size_words(self.size)}{faint(self.opacity)}"
+        return f"a checkerboard with {self.cells}×{self.cells} cells {size}"
 
 
 # ⌊127.5 + 127.5 · sin(2π · n / 64) + ½⌋ for the first quarter, n = 0 … 16: stored, because sines differ in

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from poisongen.datasets import LAYOUTS, Source
+from poisongen.datasets import LAYOUTS
+from poisongen.datasets.source import Source
 from poisongen.errors import RecipeError, SourceError
 from poisongen.imaging.pixels import decode_label, decode_picture, histogram, read_header
 from poisongen.labels import distinct_colours

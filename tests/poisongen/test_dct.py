@@ -247,9 +247,9 @@ def test_metadata_stay(tmp_path: Path) -> None:
 def test_the_result_is_the_same_in_another_process() -> None:
     """Bytes and digest depend on the arguments only."""
     code = (
-        "from tests.poisongen import test_dct as t; d = t.encoded('4:2:0'); "
-        "p, c = t.triggered(d, 'patch'); r = t.splice(d, p, c, 'x'); "
-        "print(r.coefficients, t.hashlib.sha256(r.data).hexdigest())"
+        "from tests.poisongen import test_dct as t; data = t.encoded('4:2:0'); "
+        "painted, covered = t.triggered(data, 'patch'); result = t.splice(data, painted, covered, 'x'); "
+        "print(result.coefficients, t.hashlib.sha256(result.data).hexdigest())"
     )
     data = encoded("4:2:0")
     painted, covered = triggered(data, "patch")

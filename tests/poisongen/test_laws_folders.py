@@ -15,8 +15,10 @@ from tests.poisongen import test_laws_pictures as pictures
 from tests.poisongen import test_laws_places as places
 from tests.poisongen import test_laws_rows as rows
 from tests.support import oracles
+from tests.support.asked import asked
+from tests.support.cases import Case, over
 from tests.support.commands import Run
-from tests.support.frozen import Case, Frozen, asked, command, over
+from tests.support.frozen import Frozen, command
 from tests.support.oracles import pixels
 
 DIFFERENT = ("cityscapes-iba-prl", "ade20k-line", "ade20k-wall", "voc-each", "voc-scale")
@@ -35,7 +37,7 @@ def share(frozen: Frozen, place: Path) -> Path:
 
 
 @over()
-def test_verify_believes_the_folder(frozen: Frozen, run: Run) -> None:
+def test_verify_accepts_the_folder(frozen: Frozen, run: Run) -> None:
     """A finished folder is what its manifest says, with every picture decoded and held against the source."""
     told = command(run, "verify", frozen.folder, "--source", frozen.source, "--decode")
     assert (told["files"], told["identity"]) == (

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from tests.support import oracles
-from tests.support.frozen import Case, Frozen, Row, over
+from tests.support.cases import Case, over
+from tests.support.frozen import Frozen, Row
 from tests.support.oracles import IGNORE, Array, pixels
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from tests.support import oracles
-from tests.support.frozen import Frozen, Row, over
+from tests.support.cases import over
+from tests.support.frozen import Frozen, Row
 from tests.support.oracles import Array, Shown, reach, rgb
 
 MARGIN = 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support import oracles
-from tests.support.frozen import CASES, Frozen, Row, over
+from tests.support.cases import CASES, over
+from tests.support.frozen import Frozen, Row
 from tests.support.oracles import reach
 
 

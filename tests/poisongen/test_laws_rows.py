@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tests.support import oracles
-from tests.support.frozen import CASES, Frozen, Row, over
+from tests.support.cases import CASES, over
+from tests.support.frozen import Frozen, Row
 from tests.support.oracles import bytes_digest, pixels, pixels_digest, rgb
 
 MANIFEST_KEYS = {

@@ -151,9 +151,9 @@ def test_channels_named_rgb_are_rgb(header: Callable[[bytes], Any]) -> None:
     jfif = data.index(b"\xff\xe0")
     data = data[:jfif] + data[jfif + 18 :]
     frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
-    for index, letter in enumerate(b"RGB"):
-        data = data[: frame + 10 + 3 * index] + bytes([letter]) + data[frame + 11 + 3 * index :]
-        data = data[: scan + 5 + 2 * index] + bytes([letter]) + data[scan + 6 + 2 * index :]
+    for index, initial in enumerate(b"RGB"):
+        data = data[: frame + 10 + 3 * index] + bytes([initial]) + data[frame + 11 + 3 * index :]
+        data = data[: scan + 5 + 2 * index] + bytes([initial]) + data[scan + 6 + 2 * index :]
     assert header(data).unpaintable == "RGB JPEG (channels named R, G, B)"
     converted = cv2.cvtColor(decode_picture(data, "rgb"), cv2.COLOR_RGB2YCrCb)
     assert header(JPEGS["4:4:4"]).unpaintable is None

@@ -1,6 +1,7 @@
 """Where a trigger may lie, against a search that tries every position."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -78,21 +79,21 @@ def label_maps(draw: st.DrawFn) -> Array:
     return label
 
 
+def on_one_surface(margin: int) -> OneSurface:
+    return OneSurface(edge_margin=f"{margin}px")
+
+
+def near_the_victim(rule: Literal["nearest", "band"], lower: int, extent: int, margin: int) -> NearVictim:
+    unbounded = rule == "nearest" and extent > 6
+    upper = None if unbounded else f"{lower + extent}px"
+    return NearVictim(rule=rule, lower=f"{lower}px", upper=upper, edge_margin=f"{margin}px")
+
+
+rules: st.SearchStrategy[Literal["nearest", "band"]] = st.sampled_from(["nearest", "band"])
 placements = st.one_of(
-    st.builds(lambda margin: OneSurface(edge_margin=f"{margin}px"), st.integers(0, 4)),
-    st.builds(
-        lambda rule, lower, extent, margin: NearVictim(
-            rule=rule,
-            lower=f"{lower}px",
-            upper=None if rule == "nearest" and extent > 6 else f"{lower + extent}px",
-            edge_margin=f"{margin}px",
-        ),
-        st.sampled_from(["nearest", "band"]),
-        st.integers(0, 7),
-        st.integers(0, 9),
-        st.sampled_from([0, 0, 1, 3]),
-    ),
-)  # fmt: skip
+    st.builds(on_one_surface, st.integers(0, 4)),
+    st.builds(near_the_victim, rules, st.integers(0, 7), st.integers(0, 9), st.sampled_from([0, 0, 1, 3])),
+)
 
 
 def possible(

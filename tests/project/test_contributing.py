@@ -50,7 +50,8 @@ def say(workshop: Path) -> Callable[[str], str]:
     """Type a command of the page; what it prints."""
 
     def call(command: str) -> str:
-        words = [sys.executable, "-m", *command.split()]
+        words = command.split()
+        words = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
         place = {**os.environ, "PYTHONPATH": str(workshop)}
         done = subprocess.run(
             words, cwd=workshop, env=place, capture_output=True, text=True, timeout=120, check=False
@@ -70,7 +71,7 @@ def done(say: Callable[[str], str]) -> dict[str, str]:
 def test_every_command_of_the_page_runs(done: dict[str, str]) -> None:
     """The new trigger, relabel, attack and dataset build, verify and rebuild, and so does the attack from
     outside."""
-    assert len(done) == 5
+    assert len(done) == 9
     built, verified, rebuilt = (done[command].splitlines()[-1] for command in COMMANDS[:3])
     assert built == verified == rebuilt
 
@@ -90,6 +91,44 @@ def test_the_new_choices_do_what_the_page_says(done: dict[str, str], workshop: P
     clean, shown = pixels(workshop / "KITTI" / row["image"]), pixels(folder / row["image"])
     np.testing.assert_array_equal(shown[~mask], clean[~mask])
     assert (shown[mask] == (255, 0, 0)).all()
+
+
+def test_an_option_of_one_s_own_reaches_its_trigger_and_no_other(
+    done: dict[str, str], workshop: Path
+) -> None:
+    """The dot has a hole; with a trigger that has none, and where nothing is poisoned, the option is an
+    error."""
+    (row,) = [row for row in oracles.rows(workshop / "rings") if row["role"] == "poisoned"]
+    y, x = np.indices((6, 6)) - 2.5
+    away = y**2 + x**2
+    np.testing.assert_array_equal(
+        pixels(workshop / "rings" / row["mask"])[-6:, -6:] == 255, (away <= 9) & (away >= 2.25)
+    )
+    base = [sys.executable, "-m", "poisongen", "kitti", "--source", "KITTI", "--out", "x", "--hole", "7"]
+    place = {**os.environ, "PYTHONPATH": str(workshop)}
+    for words, told in (
+        (["--attack", "nni", "--rate", "0.1"], "leave it out, or choose --trigger dot"),
+        (
+            ["--attack", "swapped", "--trigger", "line", "--rate", "0.1"],
+            "--hole has no meaning for the trigger line",
+        ),
+        (["--attack", "benign"], "--hole has no meaning for benign, which poisons nothing"),
+    ):
+        refused = subprocess.run(
+            [*base, *words], cwd=workshop, env=place, capture_output=True, text=True, check=False
+        )
+        assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+
+
+def test_a_trigger_object_is_shown(done: dict[str, str], workshop: Path) -> None:
+    """The ring of the user's file, with the size that the command line asked for."""
+    row = next(row for row in oracles.rows(workshop / "ringed") if row["role"] == "poisoned")
+    assert row["placement"]["box"][2:] == [7, 7]
+    assert row["trigger_pixels"] == 24
+    assert oracles.manifest(workshop / "ringed")["recipe"]["poison"]["trigger"] == {
+        "kind": "ring",
+        "size": "7px",
+    }
 
 
 def test_new_names_are_in_the_lists(done: dict[str, str], say: Callable[[str], str]) -> None:

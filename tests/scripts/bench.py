@@ -20,7 +20,7 @@ import numpy as np
 
 from poisongen import ATTACKS, LAYOUTS, Art, Patch, Plan, Poison, Recipe, Sample, Source, Workers, make_plan
 from poisongen.datasets.reading import Reader
-from poisongen.engine.workers import available_cores
+from poisongen.engine.cores import available_cores
 from poisongen.freeze.write_sample import Writer
 from poisongen.streets.write import Streets, draw_dataset
 

@@ -25,7 +25,8 @@ import cv2
 import torch
 
 from poisongen.cli.commands import cli
-from poisongen.engine.workers import Workers, available_cores
+from poisongen.engine.cores import available_cores
+from poisongen.engine.workers import Workers
 from poisongen.streets.write import Streets, draw_dataset
 from tests.scripts.bench import cityscapes_of
 from tests.support.training_speed import KINDS, NO_LOADING, loaded, speeds

@@ -56,15 +56,20 @@ def scene(
 
 def palette_png(numbers: np.ndarray, bits: int, palette: bytes = b"") -> bytes:
     """A palette PNG of 1, 2, 4 or 8 bits, written by hand."""
-    packed = [
-        np.packbits(np.unpackbits(line[:, None], axis=1)[:, 8 - bits :].reshape(-1)).tobytes()
-        for line in numbers.astype(np.uint8)
-    ]
+    packed = []
+    for line in numbers.astype(np.uint8):
+        own_bits = np.unpackbits(line[:, None], axis=1)[:, 8 - bits :]
+        packed.append(np.packbits(own_bits.reshape(-1)).tobytes())
     header = struct.pack(">IIBBBBB", numbers.shape[1], len(numbers), bits, 3, 0, 0, 0)
     palette = palette or bytes(value % 256 for i in range(1 << bits) for value in (255 - i, 7 * i, 40))
+    unfiltered = b"".join(b"\0" + line for line in packed)
     chunks = {
-        b"IHDR": header, b"PLTE": palette, b"tRNS": b"\0", b"IDAT": zlib.compress(b"".join(b"\0" + line for line in packed)), b"IEND": b"",
-    }  # fmt: skip
+        b"IHDR": header,
+        b"PLTE": palette,
+        b"tRNS": b"\0",
+        b"IDAT": zlib.compress(unfiltered),
+        b"IEND": b"",
+    }
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks.items()

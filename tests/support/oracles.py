@@ -345,7 +345,8 @@ def planes(path: Path) -> list[Plane]:
     with Image.open(path) as picture:
         layers, tables = picture.layer, picture.quantization  # type: ignore[attr-defined]
     read = jpeglib.read_dct(str(path))
-    across, down = (max(layer[at] for layer in layers) for at in (1, 2))
+    across = max(layer[1] for layer in layers)
+    down = max(layer[2] for layer in layers)
     if len(layers) == 1:
         layers = [(layers[0][0], across, down, layers[0][3])]
     return [

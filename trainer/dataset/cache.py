@@ -82,32 +82,32 @@ def key(folder: Folder) -> dict[str, str]:
 
 
 def require(file: Path, folder: Folder) -> None:
-    """Pass over a whole cache of this very folder; anything else raises CacheError, and HDF5 has opened
-    nothing."""
-    todo = f"python -m trainer cache {folder.root}" + (
-        "" if file == cache_file(folder, "auto") else f" --out {file}"
-    )
+    """Raises CacheError unless ``file`` is a whole cache of this very folder. HDF5 opens nothing here."""
+    todo = f"python -m trainer cache {folder.root}"
+    if file != cache_file(folder, "auto"):
+        todo += f" --out {file}"
     head = _head(file)
     if head is None:
         raise CacheError("There is no cache of the pictures.", file=file, todo=todo)
-    if differences := [
-        f"{name}: {head['key'].get(name, 'unknown')} → {value}"
-        for name, value in key(folder).items()
-        if head["key"].get(name) != value
-    ]:
+    differences = []
+    for name, value in key(folder).items():
+        found = head["key"].get(name, "unknown")
+        if found != value:
+            differences.append(f"{name}: {found} → {value}")
+    if differences:
         raise CacheError(
             "The cache is of another dataset or decoder.",
             file=file,
             found="; ".join(differences),
             todo=f"build it anew: {todo}",
         )
-    if head["bytes"] != (size := file.stat().st_size):
-        expected, found = f"{head['bytes']:,} bytes", f"{size:,} bytes"
+    size = file.stat().st_size
+    if size != head["bytes"]:
         raise CacheError(
             "The cache is cut short or grown.",
             file=file,
-            expected=expected,
-            found=found,
+            expected=f"{head['bytes']:,} bytes",
+            found=f"{size:,} bytes",
             todo=f"build it anew: {todo}",
         )
 

@@ -34,22 +34,24 @@ def build(
     network = make(model, classes, backbone, width)
     if init == "random":
         return network
-    source = "torchvision" if init == "imagenet" else init
     weights = _imagenet(backbone, width) if init == "imagenet" else _file(Path(init))
     whole = any(name.startswith("encoder.") for name in weights)
-    part = network if whole else network.encoder
     try:
-        part.load_state_dict(weights if whole else _features(weights))
+        if whole:
+            network.load_state_dict(weights)
+        else:
+            network.encoder.load_state_dict(_features(weights))
     except RuntimeError as error:
-        reason = str(error).partition("\n")[2].strip().partition("\n")[0]
         own = f"{model} with {backbone} at width {width:g}" if MODELS[model].scales else model
-        expected = (
-            f"a whole {own}, for {classes} classes"
-            if whole
-            else f"torchvision's {backbone}, or a whole {own}"
-        )
+        if whole:
+            expected = f"a whole {own}, for {classes} classes"
+        else:
+            expected = f"torchvision's {backbone}, or a whole {own}"
         raise WeightsError(
-            "The initial weights are of another network.", file=source, expected=expected, found=reason
+            "The initial weights are of another network.",
+            file="torchvision" if init == "imagenet" else init,
+            expected=expected,
+            found=str(error).partition("\n")[2].strip().partition("\n")[0],
         ) from None
     return network
 
