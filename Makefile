@@ -56,8 +56,8 @@ $(DEMO)/panel.png: $(DEMO)/runs/benign/metrics.json $(DEMO)/runs/nni/metrics.jso
 	$(BIN)/python -m trainer panel $(DEMO)/runs/nni --clean-run $(DEMO)/runs/benign --out $@
 
 # Recipes → datasets → runs → tables: `python -m trainer table --help` says how. -jN and -k of make are those of the runner.
-TABLE   ?= manifests/camvid
-OUT     ?= work/$(notdir $(patsubst %/,%,$(TABLE)))
+table table-now table-publish: TABLE ?= manifests/camvid
+table table-now table-publish: OUT ?= work/$(notdir $(patsubst %/,%,$(TABLE)))
 SOURCE  ?=
 THREADS ?=
 DEVICE  ?=

@@ -97,11 +97,8 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
     result = run("score", data, "--predictions", out, "--clean-predictions", clean, "--out", file)
     assert result.exit_code == 0, result.output
     assert result.stdout == run("report", file).stdout
-    head, _, first, second = (
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in result.stdout.splitlines()
-        if line[:1] == "|"
-    )
+    lines = [line.strip("|").split("|") for line in result.stdout.splitlines() if line[:1] == "|"]
+    head, _, first, second = [list(map(str.strip, cells)) for cells in lines]
     row = dict(zip(head, first, strict=True))
     near = score(folder, guess).evaluation_sets["near"]
     assert (row["run"], row["attack"], row["PR"], row["ASR of the clean model"]) == (
