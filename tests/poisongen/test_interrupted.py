@@ -76,6 +76,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     assert not partial.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interruption_says_how_to_go_on(

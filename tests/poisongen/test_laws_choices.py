@@ -89,6 +89,7 @@ def test_every_relabel_keeps_the_laws(kind: str, space: str) -> None:
     check_relabel(Everything(include_ignore=True), STREETS)
 
 
+@pytest.mark.long
 def test_every_placement_keeps_the_laws() -> None:
     """Each rule, with and without margins and bounds."""
     assert {placement.kind for placement in PLACED} == PLACEMENTS.keys()

@@ -68,6 +68,7 @@ def done(say: Callable[[str], str]) -> dict[str, str]:
     return {command: say(command) for command in COMMANDS}
 
 
+@pytest.mark.long
 def test_every_command_of_the_page_runs(done: dict[str, str]) -> None:
     """The new trigger, relabel, attack and dataset build, verify and rebuild, and so does the attack from
     outside."""
@@ -76,6 +77,7 @@ def test_every_command_of_the_page_runs(done: dict[str, str]) -> None:
     assert built == verified == rebuilt
 
 
+@pytest.mark.long
 def test_the_new_choices_do_what_the_page_says(done: dict[str, str], workshop: Path) -> None:
     """A red disc lies in the lower right corner, cars are road, road is cars, and nothing else changes."""
     folder = workshop / "data"
@@ -93,6 +95,7 @@ def test_the_new_choices_do_what_the_page_says(done: dict[str, str], workshop: P
     assert (shown[mask] == (255, 0, 0)).all()
 
 
+@pytest.mark.long
 def test_an_option_of_one_s_own_reaches_its_trigger_and_no_other(
     done: dict[str, str], workshop: Path
 ) -> None:
@@ -120,6 +123,7 @@ def test_an_option_of_one_s_own_reaches_its_trigger_and_no_other(
         assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
 
 
+@pytest.mark.long
 def test_a_trigger_object_is_shown(done: dict[str, str], workshop: Path) -> None:
     """The ring of the user's file, with the size that the command line asked for."""
     row = next(row for row in oracles.rows(workshop / "ringed") if row["role"] == "poisoned")
@@ -131,6 +135,7 @@ def test_a_trigger_object_is_shown(done: dict[str, str], workshop: Path) -> None
     }
 
 
+@pytest.mark.long
 def test_new_names_are_in_the_lists(done: dict[str, str], say: Callable[[str], str]) -> None:
     """`poisongen attacks` and a dataset's help know the attack, the trigger and the dataset without another
     line."""
@@ -140,6 +145,7 @@ def test_new_names_are_in_the_lists(done: dict[str, str], say: Callable[[str], s
     assert "kitti" in say("poisongen --help")
 
 
+@pytest.mark.long
 def test_an_attack_from_outside_is_named_by_its_digest(done: dict[str, str], workshop: Path) -> None:
     """The manifest holds name and digest of the file, and a rebuild with another file is refused."""
     code = oracles.manifest(workshop / "chequered")["recipe"]["code"]
@@ -192,6 +198,7 @@ broken = 3
 """
 
 
+@pytest.mark.long
 def test_a_file_may_bring_choices_of_its_own(
     done: dict[str, str], say: Callable[[str], str], workshop: Path
 ) -> None:
