@@ -69,7 +69,7 @@ def test_the_interval_of_miou_is_what_drawing_picture_by_picture_gives() -> None
     overlaps = np.array([metrics.overlap(matrix) for matrix in matrices])
 
     def class_iou(pictures, c: int) -> float | None:  # type: ignore[no-untyped-def]
-        hits, true, said = (int(count) for count in np.sum([picture[c] for picture in pictures], axis=0))
+        hits, true, said = np.sum([picture[c] for picture in pictures], axis=0).tolist()
         return hits / (true + said - hits) if true else None
 
     own = [class_iou(overlaps, c) for c in range(4)]
