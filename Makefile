@@ -137,10 +137,12 @@ density: setup ## print how dense the code is, and the densest functions
 GPU_SECONDS ?= 480
 GPU_ARGS ?=
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+# TABLE and OUT have defaults for `make table`; here they count only where they are given.
+given = $(if $(filter-out file,$(origin $(1))),$($(1)))
 
 gpu: ## prove what holds on a GPU, within GPU_SECONDS: same bits, speed, and rows of TABLE
-	$(GPU_PYTHON) -m tests.scripts.gpu --seconds $(GPU_SECONDS) --out $(or $(OUT),work/gpu) $(if $(DEVICE),--device $(DEVICE)) \
-		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(TABLE),--table $(TABLE)) $(if $(SOURCE),--source $(SOURCE)) $(GPU_ARGS)
+	$(GPU_PYTHON) -m tests.scripts.gpu --seconds $(GPU_SECONDS) --out $(or $(call given,OUT),work/gpu) $(if $(DEVICE),--device $(DEVICE)) \
+		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(call given,TABLE),--table $(TABLE)) $(if $(SOURCE),--source $(SOURCE)) $(GPU_ARGS)
 
 # Nothing that these need comes along by itself: what is not named here is on every image that has torch and torchvision, or is
 # large (jpeglib for JPEG sources, opencv-python-headless, scipy, matplotlib, h5py): name it in GPU_PACKAGES where an image lacks it.

@@ -1,5 +1,4 @@
 import math
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -315,15 +314,11 @@ def test_figures_beside_the_table_are_what_counting_pixel_by_pixel_gives(tmp_pat
         for key, kept in (("others", label != 2), ("others_outside_trigger", (label != 2) & ~mask)):
             true, seen = label[kept & (label != 255)].tolist(), said[kept & (label != 255)].tolist()
             classes = sorted({*true, *seen})
-            right = Counter(a for a, b in zip(true, seen, strict=True) if a == b)
-            hits = [right[c] for c in classes]
-            others[key].append(
-                [
-                    n
-                    for c, hit in zip(classes, hits, strict=True)
-                    for n in (c, hit, true.count(c), seen.count(c))
-                ]
-            )
+            packed = []
+            for c in classes:
+                hits = sum(a == b == c for a, b in zip(true, seen, strict=True))
+                packed += [c, hits, true.count(c), seen.count(c)]
+            others[key].append(packed)
     total = [sum(column) for column in zip(*counts, strict=True)]
     each = [line[0] / line[1] for line in counts]
     slow = slow_iou(rest)

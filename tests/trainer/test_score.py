@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.support import handmade
+from tests.support.scores import tables
 from tests.support.scoring import result_of, score
 from trainer.cli.main import main
 from trainer.dataset.folder import Folder, Row, open_folder
@@ -97,9 +98,7 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
     result = run("score", data, "--predictions", out, "--clean-predictions", clean, "--out", file)
     assert result.exit_code == 0, result.output
     assert result.stdout == run("report", file).stdout
-    lines = [line.strip("|").split("|") for line in result.stdout.splitlines() if line[:1] == "|"]
-    head, _, first, second = [list(map(str.strip, cells)) for cells in lines]
-    row = dict(zip(head, first, strict=True))
+    row, second = tables(result.stdout)[0]
     near = score(folder, guess).evaluation_sets["near"]
     assert (row["run"], row["attack"], row["PR"], row["ASR of the clean model"]) == (
         "theirs",
@@ -108,7 +107,7 @@ def test_the_table_is_the_one_of_a_run(tmp_path: Path) -> None:
         "100.00",
     )
     assert (row["ASR"], row["PBA"]) == (f"{100 * near.asr.value:.2f}", f"{100 * near.pba:.2f}")
-    assert second[head.index("evaluated on")] == "far (3 of 3)"
+    assert second["evaluated on"] == "far (3 of 3)"
     text = run("score", data, "--predictions", out, "--clean-predictions", clean, "--json").stdout
     assert text == file.read_text("utf-8")
     assert json.loads(text)["clean_model"]["evaluation_sets"]["near"]["asr"] == 1
