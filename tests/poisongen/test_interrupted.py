@@ -267,6 +267,7 @@ def test_only_one_process_works_on_a_folder(
     assert_ends_the_same(run, words, tmp_path, 9)
 
 
+@pytest.mark.long
 def test_two_processes_do_not_disturb_each_other(
     start: Start, run: Run, large: Path, uninterrupted: dict[str, str], tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_stage_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> 
     assert "hello" in stages["babbles"].reason
 
 
+@pytest.mark.long
 def test_a_stage_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
     """It keeps what it had found; what does not fit any more is skipped and says why."""
     began = time.monotonic()
@@ -198,6 +199,7 @@ def gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_killed_anywhere_it_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
     """The results say which stage was at work, and that stage ends with the driver."""
     process = subprocess.Popen(

@@ -217,6 +217,7 @@ def test_a_changed_recipe_makes_what_depends_on_it(base: Path) -> None:
     assert published == json.loads((base / "out/runs/near/metrics.json").read_text())
 
 
+@pytest.mark.long
 def test_a_dataset_that_is_the_same_again_trains_nothing(base: Path) -> None:
     """A recipe of another title is built anew; its identity is the same, so its runs stay."""
     call(base)
@@ -227,6 +228,7 @@ def test_a_dataset_that_is_the_same_again_trains_nothing(base: Path) -> None:
     assert not (base / "out/outdated").exists()
 
 
+@pytest.mark.long
 def test_what_was_only_touched_or_written_otherwise_makes_nothing(base: Path) -> None:
     """Content is compared, and neither times nor blanks."""
     call(base)
@@ -240,6 +242,7 @@ def test_what_was_only_touched_or_written_otherwise_makes_nothing(base: Path) ->
     assert commands(base) == [] and times(base / "out") == before
 
 
+@pytest.mark.long
 def test_a_run_of_other_settings_is_put_aside_and_in_no_table(base: Path) -> None:
     """Neither --now nor --publish takes a run that the table would make anew; --publish names it."""
     call(base)
@@ -267,6 +270,7 @@ def test_nothing_trained_is_ever_deleted(base: Path) -> None:
     assert len(weights) == 3 and aside < weights and len(aside) == 2
 
 
+@pytest.mark.long
 def test_a_run_that_nobody_knows_is_put_aside(base: Path) -> None:
     """A folder without a record may be of any settings; a dataset without one is taken as it is."""
     call(base)
@@ -292,6 +296,7 @@ def test_settings_of_the_machine_change_nothing(base: Path) -> None:
     assert commands(base) == []
 
 
+@pytest.mark.long
 def test_a_run_is_begun_with_the_machine_that_is_asked_for_and_keeps_it(base: Path) -> None:
     """The command line goes over the table; a run with a checkpoint is told nothing."""
     run = base / "out/runs/near"
@@ -312,6 +317,7 @@ def test_a_run_is_begun_with_the_machine_that_is_asked_for_and_keeps_it(base: Pa
     assert "--threads" not in train
 
 
+@pytest.mark.long
 def test_a_table_follows_its_rows_and_options(base: Path) -> None:
     """Another row, subset or option writes the table anew and trains nothing; a second call with the same
     writes nothing."""
@@ -333,6 +339,7 @@ def test_a_table_follows_its_rows_and_options(base: Path) -> None:
     assert "intervals" in rows_of(base)
 
 
+@pytest.mark.long
 def test_other_scores_write_the_table_anew(base: Path) -> None:
     """A table is of the content of its scores."""
     call(base)
@@ -342,6 +349,7 @@ def test_other_scores_write_the_table_anew(base: Path) -> None:
     assert commands(base) == ["report"]
 
 
+@pytest.mark.long
 def test_a_table_written_now_is_written_again_when_more_is_there(base: Path) -> None:
     """What --now has left out is in the table that is made next."""
     change(base / "table/table.toml", "flip = false", "lr = 1e30")
@@ -360,6 +368,7 @@ def test_no_table_is_written_now_if_nothing_is_finished(base: Path) -> None:
     assert not (base / "out/table/main").exists()
 
 
+@pytest.mark.long
 def test_scores_of_another_version_are_made_again(base: Path) -> None:
     """From the model that is there."""
     call(base)
@@ -538,6 +547,7 @@ def test_a_runner_that_could_not_record_the_end_trains_nothing_again(base: Path)
     assert not (base / "out/runs/near/checkpoint.safetensors").exists()
 
 
+@pytest.mark.long
 def test_half_a_table_is_written_again(base: Path) -> None:
     """A report that was killed has perhaps written table.md, and not the rest."""
     call(base)
@@ -637,6 +647,7 @@ def test_each_step_has_a_record_that_a_person_reads(base: Path) -> None:
         assert json.loads((base / f"out/{name}.step.json").read_text())["finished"] is True
 
 
+@pytest.mark.long
 def test_other_code_is_noted_and_makes_nothing_anew(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit is no part of a key."""
     call(base)
@@ -655,6 +666,7 @@ def test_a_damaged_record_is_an_error(base: Path) -> None:
     assert said.code == 1 and "near.step.json" in said.text
 
 
+@pytest.mark.long
 def test_a_folder_of_the_former_make_is_recognised(base: Path) -> None:
     """NAME.begun says what a run was begun with, and NAME.json what a dataset was built of."""
     call(base)

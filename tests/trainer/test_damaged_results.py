@@ -238,6 +238,7 @@ def answers(root: Path, count: int, seed: int) -> list[str]:
     return wrong
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_results_are_named(tmp_path: Path) -> None:
     """Whatever is in the files: exit code 0 or 1, and 1 with file, expectation, finding and remedy."""

@@ -90,14 +90,6 @@ class DatasetFacts:
         margin = self.settings.get("edge margin")
         return None if margin in (None, "0px", "0%") else margin
 
-    @property
-    def own_set_lacks_margin(self) -> bool:
-        """Does the evaluation set that stands for the attack lack the edge margin of the training
-        pictures?"""
-        if self.own_set is None or self.edge_margin is None:
-            return False
-        return self.edge_margin != SETS_MARGIN or not self.own_set.endswith("-margin")
-
 
 def dataset_facts(folder: Folder) -> DatasetFacts:
     """The facts of a folder."""
