@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from trainer import __version__
-from trainer import run_folder as checkpoint
+from trainer import __version__, run_folder
 from trainer.config import Config, resolve_auto
 from trainer.dataset.facts import dataset_facts
 from trainer.dataset.folder import Folder
@@ -82,7 +81,7 @@ def train(
     """
     config: Config = group.gather(begin(folder, run, wanted) if group.first else None)[0]
     device = set_determinism(config)
-    if group.gather((run / checkpoint.MODEL).is_file())[0]:
+    if group.gather((run / run_folder.MODEL).is_file())[0]:
         say(f"{run.name}: is trained already")
         return config
     if config.compile and group.size > 1:
@@ -155,12 +154,12 @@ def train(
                 raise interruption(training, schedule)
 
     if group.first:
-        checkpoint.save_tensors(run / checkpoint.MODEL, training.result.state_dict())
+        run_folder.save_tensors(run / run_folder.MODEL, training.result.state_dict())
     group.wait()  # every process reads the model to score it
     if stop:
         raise Interrupted(
             "Interrupted in the last step. The training is finished.",
-            file=run / checkpoint.MODEL,
+            file=run / run_folder.MODEL,
             todo="give the same command again: it scores the model",
         )
     return config
@@ -180,9 +179,9 @@ def make_network(folder: Folder, config: Config, device: torch.device, group: Gr
 def resume(training: Training) -> None:
     """Bring a training to where its checkpoint was saved, if there is one. Raises RunError: the processes see
     different ones."""
-    file = training.run / checkpoint.CHECKPOINT
+    file = training.run / run_folder.CHECKPOINT
     if file.is_file():
-        stopped = checkpoint.restore(file, training.model, training.optimiser, training.average)
+        stopped = run_folder.restore(file, training.model, training.optimiser, training.average)
         training.done = stopped.step
         if training.group.first:  # each process has a share of the sum: this one has all of what is done
             training.loss_sum += stopped.loss_sum
@@ -240,12 +239,12 @@ def save_checkpoint(training: Training) -> None:
     """Save all that is needed to go on from here. No process goes on before the file is written."""
     loss_sum = training.group.add(training.loss_sum.clone()).item()
     if training.group.first:
-        checkpoint.save(
-            training.run / checkpoint.CHECKPOINT,
+        run_folder.save(
+            training.run / run_folder.CHECKPOINT,
             training.model,
             training.optimiser,
             training.average,
-            checkpoint.Stopped(training.done, loss_sum),
+            run_folder.Stopped(training.done, loss_sum),
         )
     training.group.wait()
 
@@ -264,7 +263,7 @@ def interruption(training: Training, schedule: Schedule) -> Interrupted:
     epoch, step = divmod(training.done, schedule.steps)
     return Interrupted(
         f"Interrupted in epoch {epoch + 1}, after step {step} of {schedule.steps}. A checkpoint is saved.",
-        file=training.run / checkpoint.CHECKPOINT,
+        file=training.run / run_folder.CHECKPOINT,
         todo="give the same command again: it goes on here, to the same weights",
     )
 
@@ -278,15 +277,15 @@ def begin(folder: Folder, run: Path, wanted: Config) -> Config:
     """
     if wanted.tensorboard:
         log.require_tensorboard()
-    if not (run / checkpoint.RUN).exists():
+    if not (run / run_folder.RUN).exists():
         require_unused(run)
         return resolve_auto(wanted)
-    if (run / checkpoint.METRICS).exists():
+    if (run / run_folder.METRICS).exists():
         todo = "choose another --out, or score it: python -m trainer eval"
         raise RunError("The run is finished.", file=run, todo=todo)
-    if not any((run / name).exists() for name in (checkpoint.CHECKPOINT, checkpoint.MODEL)):
+    if not any((run / name).exists() for name in (run_folder.CHECKPOINT, run_folder.MODEL)):
         return resolve_auto(wanted)
-    begun = checkpoint.read_run(run)
+    begun = run_folder.read_run(run)
     if begun.dataset.identity != folder.identity:
         raise RunError(
             "The run was begun on another dataset.",
@@ -311,7 +310,7 @@ def require_unused(run: Path) -> None:
     """Raises RunError: ``run`` is a file, or a folder with something in it."""
     if not run.exists():
         return
-    if not run.is_dir() or any(path.name != checkpoint.LOCK for path in run.iterdir()):
+    if not run.is_dir() or any(path.name != run_folder.LOCK for path in run.iterdir()):
         raise RunError(
             "The folder of the run is in use.",
             file=run,
@@ -332,7 +331,7 @@ def as_begun(wanted: Config, begun: Config) -> Config:
 def record(folder: Folder, run: Path, config: Config, group: Group, going_on: bool) -> None:
     """Write ``run.json`` when a run begins; when it goes on with other packages or processes, note there that
     it is not exact."""
-    now = checkpoint.RunFacts(
+    now = run_folder.RunFacts(
         trainer=__version__,
         data=str(folder.root),
         config=config,
@@ -343,13 +342,13 @@ def record(folder: Folder, run: Path, config: Config, group: Group, going_on: bo
     )
     if not going_on:
         run.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_run(run, now)
+        run_folder.write_run(run, now)
         return
-    begun = checkpoint.read_run(run)
+    begun = run_folder.read_run(run)
     same = begun.environment == now.environment and begun.exactness == now.exactness
     if begun.exactness.level != "mixed" and not same:
         mixed = dataclasses.replace(now.exactness, level="mixed")
-        checkpoint.write_run(run, dataclasses.replace(begun, exactness=mixed))
+        run_folder.write_run(run, dataclasses.replace(begun, exactness=mixed))
 
 
 def seconds_per_step(

@@ -54,7 +54,8 @@ class Range:
 
 Count = Annotated[int, Range(0, LARGEST)]
 Fraction = Annotated[float, Range(0, 1)]
-Difference = Annotated[float, Range(-1, 1)]
+DIFFERENCE = Range(-1, 1)
+Difference = Annotated[float, DIFFERENCE]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Figure:
     value: Difference | None
     low: Difference | None = None
     high: Difference | None = None
+
+
+Share = Annotated[Figure, Range(0, 1)]
+"""A figure that is no difference of two."""
 
 
 @dataclass(frozen=True)
@@ -110,32 +115,30 @@ def parse(kind: type[T], value: object, where: str = "") -> T:
     known: set[str] = set()
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         key, path = field.name, f"{where}.{field.name}" if where else field.name
-        known.add(key)
         hint = _taken_apart(hints[key])
-        if hint.kind is Figure:
-            known.add(key + INTERVAL)
-        if key in value:
-            interval = value.get(key + INTERVAL) if hint.kind is Figure else None
-            fields[key] = (
-                _figure(value[key], interval, path)
-                if hint.kind is Figure
-                else _parsed(hint, value[key], path)
-            )
+        is_there = key in value
+        if is_there:
+            known.add(key)
         elif not _has_default(field):
             raise NotThisType(path, "a value", "nothing")
+        if is_there and hint.kind is Figure:
+            known.add(key + INTERVAL)
+            fields[key] = _figure(value[key], value.get(key + INTERVAL), hint.limits or DIFFERENCE, path)
+        elif is_there:
+            fields[key] = _parsed(hint, value[key], path)
     for key in value:
         if key not in known:
             raise NotThisType(f"{where}.{key}" if where else str(key), "no such key", value[key])
     return kind(**fields)
 
 
-def _figure(value: object, interval: object, where: str) -> Figure:
-    number = _parsed(_taken_apart(_hints(Figure)["value"]), value, where)
+def _figure(value: object, interval: object, limits: Range, where: str) -> Figure:
+    number = None if value is None else _number(float, value, limits, where)
     if interval is None:
         return Figure(number)
     if not isinstance(interval, list) or len(interval) != 2:
         raise NotThisType(where + INTERVAL, "two numbers, or null", interval)
-    low, high = (_number(float, end, Range(-1, 1), where + INTERVAL) for end in interval)
+    low, high = (_number(float, end, limits, where + INTERVAL) for end in interval)
     if number is None or not low <= number <= high:
         raise NotThisType(where + INTERVAL, f"an interval around {number}", interval)
     return Figure(number, low, high)
@@ -223,7 +226,8 @@ def _object_schema(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         hint = _taken_apart(_hints(kind)[field.name])
         if hint.kind is Figure:
-            number = {"type": "number", "minimum": -1, "maximum": 1}
+            limits = hint.limits or DIFFERENCE
+            number = {"type": "number", "minimum": limits.least, "maximum": limits.most}
             properties[field.name] = _or_null(number)
             ends = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
             properties[field.name + INTERVAL] = _or_null(ends)

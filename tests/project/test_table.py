@@ -419,7 +419,40 @@ def test_a_command_that_makes_nothing_is_a_failure(base: Path, monkeypatch: pyte
     """Exit code 0 is not enough."""
     monkeypatch.setattr(steps, "POISONGEN", ("true",))
     said = call(base)
-    assert said.code == 1 and "failed: dataset benign (exit code 0)" in said.text
+    assert said.code == 1 and "failed: dataset benign (ended without its result)" in said.text
+
+
+def test_a_damaged_log_stops_no_table(base: Path) -> None:
+    """A line of ``log.jsonl`` that cannot be read is no epoch, and no traceback."""
+    assert call(base).code == 0
+    log = base / "out/runs/benign/log.jsonl"
+    with log.open("ab") as opened:
+        opened.write(b'\0\0\0\n[]\n{"timing": 3}\n')
+    said = call(base, "--list")
+    assert said.code == 0 and "to make: nothing" in said.text
+
+
+def test_one_way_to_call_it_at_a_time(base: Path) -> None:
+    """--list makes nothing: not beside --now or --publish, which do."""
+    for words in (("--list", "--now"), ("--list", "--publish"), ("--now", "--publish")):
+        assert call(base, *words).code == 2
+    assert not (base / "out").exists()
+
+
+@pytest.mark.long
+def test_only_a_table_of_what_is_there_now_is_published(base: Path) -> None:
+    """A table that was written before other scores, or of some of its runs, is not finished."""
+    assert call(base).code == 0
+    assert "not there yet" not in call(base, "--publish").text
+    (name,) = [path.name for path in (base / "out/table").iterdir() if path.is_dir()][:1]
+    stale = base / f"out/table/{name}/matrix.csv"
+    stale.write_text("of a former table")
+    scores = base / "out/runs/benign/metrics.json"
+    scores.write_text(scores.read_text() + " ")
+    assert f"table/{name}" in call(base, "--publish").text
+    assert call(base).code == 0
+    assert not stale.exists()
+    assert f"table/{name}" not in call(base, "--publish").text
 
 
 @pytest.mark.long
@@ -590,25 +623,28 @@ def test_no_more_than_jobs_at_a_time_and_each_on_a_free_gpu(
 @pytest.mark.parametrize(
     ("device", "among", "begun_on", "visible", "expected"),
     [
-        (None, (), None, "", (None, {})),
-        ("cpu", ("cpu",), None, "", ("cpu", {})),
-        ("cuda:1", ("cuda:1",), None, "", ("cuda:1", {})),
-        ("cuda:1", ("cuda:0", "cuda:1"), None, "", ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})),
+        (None, (), None, None, (None, {})),
+        ("cpu", ("cpu",), None, None, ("cpu", {})),
+        ("cuda:1", ("cuda:1",), None, None, ("cuda:1", {})),
+        ("cuda:1", ("cuda:0", "cuda:1"), None, None, ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})),
         ("cuda:1", ("cuda:0", "cuda:1"), "cuda", "4,7", ("cuda", {"CUDA_VISIBLE_DEVICES": "7"})),
-        ("cuda:1", ("cuda:0", "cuda:1"), "cuda:1", "", (None, {})),
-        ("cpu", ("cpu", "cuda:1"), None, "", ("cpu", {})),
+        ("cuda:1", ("cuda:0", "cuda:1"), "cuda:1", None, (None, {})),
+        ("cpu", ("cpu", "cuda:1"), None, None, ("cpu", {})),
     ],
 )
 def test_devices(
     device: str | None,
     among: tuple[str, ...],
     begun_on: str | None,
-    visible: str,
+    visible: str | None,
     expected: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of several GPUs a command sees one; a run that was begun on a number keeps it."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert on_device(device, among, begun_on) == expected
 
 
@@ -824,7 +860,7 @@ def test_a_table_that_cannot_be_is_an_error(old: str, new: str, says: str, tmp_p
 )  # fmt: skip
 def test_a_table_of_other_kinds_is_an_error(tmp_path: Path, text: str) -> None:
     """A number where a part, a run or a list should be is told as such."""
-    with pytest.raises(SettingError, match="cannot be this"):
+    with pytest.raises(SettingError, match="is of another type"):
         read_table(write_table(tmp_path / "table", text))
 
 

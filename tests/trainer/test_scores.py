@@ -106,7 +106,12 @@ def changed(values: dict[str, Any], path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("miou", 1.5, "“miou”: a number from -1 to 1"),
+        ("miou", 1.5, "“miou”: a number from 0 to 1"),
+        ("miou_interval", [-0.1, 1], "“miou_interval”: a number from 0 to 1"),
+        ("evaluation_sets.near.pba_interval", [0, 1], "no such key"),
+        ("evaluation_sets.near.asr_on_shared_pictures", -0.5, "a number from 0 to 1"),
+        ("evaluation_sets.near.asr_on_shared_pictures_interval", [0, 1], "no such key"),
+        ("evaluation_sets.near.asr_on_shared_pictures", 0.5, "“shared_pictures”: a number"),
         ("evaluation_sets.near.asr_picture_mean", -0.5, "a number from 0 to 1"),
         ("miou", "0.5", "“miou”"),
         ("miou", True, "“miou”"),

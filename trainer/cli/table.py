@@ -89,7 +89,8 @@ class Asked:
     "--devices",
     default="",
     metavar="NAMES",
-    help="Such as cpu or cuda:0,cuda:1: each step takes a free one. [default: the table's, or a GPU, if any]",
+    help="Such as cpu or cuda:0,cuda:1: each step takes the least busy. "
+    "[default: the table's, or a GPU, if any]",
 )
 @click.option(
     "--build-jobs", type=click.IntRange(1), default=1, metavar="N", help="Processes of a build. [default: 1]"
@@ -127,6 +128,8 @@ def table(**words: Any) -> None:
       python -m trainer table manifests/camvid --source CamVid -j 4 --list
     """
     asked = Asked(**words)
+    if asked.only_list + asked.now + asked.publish > 1:
+        raise click.UsageError("--list, --now and --publish are three ways to call it: give one of them.")
     devices, jobs = asked.device_names, asked.number_of_jobs
     try:
         report_words = shlex.split(asked.report_args)
@@ -225,7 +228,7 @@ def reports_now(steps: "Steps") -> "list[Report]":
 
 def require_success(outcome: "Outcome") -> None:
     """Raises Interrupted, OutOfTime, RunError: not all is made."""
-    left = f"{len(outcome.not_made)} steps are left to begin"
+    left = f"{len(outcome.not_made)} steps are not finished"
     todo = "give the same command again: it goes on"
     if outcome.interrupted:
         raise Interrupted("Interrupted.", found=left, todo=todo)

@@ -68,11 +68,6 @@ class DatasetFacts:
         return self.identity.removeprefix("sha256:")[:12]
 
     @property
-    def poisoned_pictures(self) -> int:
-        """Number of poisoned training pictures."""
-        return self.training_roles.get("poisoned", 0)
-
-    @property
     def all_clean(self) -> bool:
         """Is no training picture other than clean?"""
         return not any(count for role, count in self.training_roles.items() if role != "clean")

@@ -274,8 +274,10 @@ def score_run(
 def write_result(file: Path, result: Result) -> None:
     """Write ``metrics.json`` and the table of single pictures beside it. Raises RunError.
 
-    The table is written first: where there is a file of scores, its table is there, too.
+    Former scores go first and the new ones come last: where there is a file of scores, its table is there,
+    too.
     """
+    file.unlink(missing_ok=True)
     write_table(table_beside(file), table_text(result.counts))
     write_scores(file, result.scores)
 

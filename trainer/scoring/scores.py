@@ -11,7 +11,7 @@ import json
 import re
 import reprlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from trainer.dataset.facts import DatasetFacts
 from trainer.errors import RunError
 from trainer.run_folder import Exactness, write_text
 from trainer.scoring.metrics import BANDS
-from trainer.typed_json import Count, Figure, Fraction, NotThisType, Range, parse, plain, schema
+from trainer.typed_json import Count, Figure, Fraction, NotThisType, Range, Share, parse, plain, schema
 
 FORMAT, VERSION = "poisongen scores", 2
 SCHEMA = "scores.schema.json"  # in manifests/
@@ -67,7 +67,7 @@ class TrainedRun:
 class BandScores:
     """ASR of the pictures of one distance band, see ``metrics.BANDS``."""
 
-    asr: Figure
+    asr: Share
     pictures: Count
     victim_pixels: Count
 
@@ -84,15 +84,15 @@ class SetScores:
     pictures: Count
     victim_pixels: Count
     triggered_share: Fraction | None
-    asr: Figure
-    asr_without_trigger: Figure
+    asr: Share
+    asr_without_trigger: Share
     asr_difference: Figure
-    asr_outside_trigger: Figure
+    asr_outside_trigger: Share
     asr_picture_mean: Fraction | None
     asr_picture_above_half: Fraction | None
     pba: Fraction | None
     pba_outside_trigger: Fraction | None
-    asr_on_shared_pictures: Figure | None = None
+    asr_on_shared_pictures: Share | None = None
     unpaired_pictures: Count | None = None
     distance_bands: Mapping[str, BandScores] = field(default_factory=dict)
 
@@ -102,8 +102,8 @@ class WithoutTriggerClass:
     """Segmentation of the clean pictures that lack the class whose presence is the trigger; None: nobody
     knows which."""
 
-    miou: Figure
-    pa: Figure
+    miou: Share
+    pa: Share
     pictures: Count | None
 
 
@@ -111,7 +111,7 @@ class WithoutTriggerClass:
 class CleanSet:
     """ASR of a clean model on one evaluation set."""
 
-    asr: Figure
+    asr: Share
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ class Scores:
 
     format: str
     format_version: Count
-    miou: Figure
-    pa: Figure
+    miou: Share
+    pa: Share
     iou: Mapping[str, Fraction | None]
     evaluation_sets: Mapping[str, SetScores]
     dataset: DatasetFacts
@@ -175,9 +175,6 @@ class Scores:
             raise NotThisType("without_trigger_class", "figures, since there is a trigger class", None)
         if tuple(self.iou) != self.dataset.classes:
             raise NotThisType("iou", f"the {classes} classes of the dataset in their order", list(self.iou))
-        for name, figure in self._shares():
-            if figure.value is not None and figure.value < 0:
-                raise NotThisType(name, "a number from 0 to 1", figure.value)
         for name, values in self.evaluation_sets.items():
             unknown = sorted(set(values.distance_bands) - set(BANDS))
             if unknown:
@@ -185,17 +182,9 @@ class Scores:
             if values.pictures > self.dataset.evaluation_pictures:
                 most = self.dataset.evaluation_pictures
                 raise NotThisType(f"evaluation_sets.{name}.pictures", f"{most} at most", values.pictures)
+            if values.asr_on_shared_pictures is not None and self.shared_pictures is None:
+                raise NotThisType("shared_pictures", f"a number, since {name} has an ASR on them", None)
         return self
-
-    def _shares(self) -> Iterator[tuple[str, Figure]]:
-        """All figures that are no differences, by their names."""
-        yield from (("miou", self.miou), ("pa", self.pa))
-        for name, values in self.evaluation_sets.items():
-            yield f"evaluation_sets.{name}.asr", values.asr
-            yield f"evaluation_sets.{name}.asr_without_trigger", values.asr_without_trigger
-            yield f"evaluation_sets.{name}.asr_outside_trigger", values.asr_outside_trigger
-            for band, part in values.distance_bands.items():
-                yield f"evaluation_sets.{name}.distance_bands.{band}.asr", part.asr
 
 
 def _check_facts(facts: DatasetFacts, where: str) -> None:
@@ -292,7 +281,9 @@ def write_scores(file: Path, scores: Scores) -> None:
 
 def scores_schema() -> dict[str, Any]:
     """The JSON Schema of ``metrics.json``."""
-    return schema(Scores, f"{FORMAT}, version {VERSION}")
+    found = schema(Scores, f"{FORMAT}, version {VERSION}")
+    found["properties"] |= {"format": {"const": FORMAT}, "format_version": {"const": VERSION}}
+    return found
 
 
 if __name__ == "__main__":  # python -m trainer.scoring.scores FOLDER writes the published schema

@@ -147,9 +147,17 @@ def _known(given: Iterable[Any], there_are: Iterable[str], what: str, where: Pat
             raise SettingError(f"There is no {what} “{name}”.", file=where, todo=todo)
 
 
+TYPES: dict[type, str] = {
+    dict: 'a table, such as { data = "iba-10" }',
+    list: 'a list, such as ["iba-10"]',
+    str: "text",
+}
+"""What TOML calls these types."""
+
+
 def _typed(value: Any, kind: type, name: str, file: Path) -> Any:
     if not isinstance(value, kind):
         raise SettingError(
-            f"“{name}” cannot be this.", file=file, expected=f"a {kind.__name__}", found=repr(value)[:80]
+            f"“{name}” is of another type.", file=file, expected=TYPES[kind], found=repr(value)[:80]
         )
     return value

@@ -15,12 +15,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import FolderError, RunError, SettingError
 from trainer.run_folder import CHECKPOINT, LOG, METRICS, MODEL, read_run
+from trainer.scoring.picture_counts import table_beside
 from trainer.scoring.scores import is_of_this_version
 from trainer.tables import definition, steps
 from trainer.tables.definition import Table
@@ -138,7 +140,7 @@ class Run(Step):
             has_scores = (self.folder / METRICS).is_file()
             return "trained, scores of another version" if has_scores else "trained, not scored"
         if self._has_checkpoint():
-            return f"trained up to epoch {len(self._log_rows())}"
+            return f"trained up to epoch {len(self._epochs())}"
         return "begun" if self.folder.is_dir() else ""
 
     def put_aside(self, stamp: str) -> None:
@@ -176,21 +178,25 @@ class Run(Step):
         except RunError:
             return None  # training says itself what is wrong with the run
 
-    def _log_rows(self) -> list[Any]:
-        """The rows of ``log.jsonl``, the last one only if it is whole."""
+    def _epochs(self) -> list[float]:
+        """The seconds of each epoch in ``log.jsonl``; a line that cannot be read is none."""
         file = self.folder / LOG
-        text = file.read_text("utf-8") if file.is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        text = file.read_text("utf-8", "replace") if file.is_file() else ""
+        found = []
+        for line in text.splitlines():
+            with suppress(ValueError, LookupError, TypeError, RecursionError):
+                found.append(float(json.loads(line)["timing"]["seconds"]))
+        return found
 
     @property
     def parts(self) -> int:
         return self.wanted.epochs
 
     def parts_done(self) -> int:
-        return min(self.parts, len(self._log_rows()))
+        return min(self.parts, len(self._epochs()))
 
     def pace(self) -> float | None:
-        seconds = [float(row["timing"]["seconds"]) for row in self._log_rows()]
+        seconds = self._epochs()
         return sum(seconds) / len(seconds) if seconds else None
 
 
@@ -205,6 +211,10 @@ class Score(Step):
     @property
     def record_file(self) -> Path:
         return self.folder / f"{self.dataset.name}.step.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.dataset.name}.score.log"
 
     @property
     def doing(self) -> str:
@@ -222,10 +232,22 @@ class Score(Step):
 
     def scores(self) -> Path:
         """The file, which is named by the dataset's identity."""
-        identity = self.dataset.identity()
+        return self._scores_on(self.dataset.identity())
+
+    def _scores_on(self, identity: str) -> Path:
         if identity == self.run.dataset.identity():
             return self.folder / METRICS
         return self.folder / f"metrics-{identity.removeprefix('sha256:')[:12]}.json"
+
+    def put_aside(self, stamp: str) -> None:
+        """Remove the scores on the dataset of this name that was there before: no table may show them."""
+        record = self.record()
+        former = record.inputs.get("dataset") if record else None
+        if former is None or former in (self.dataset.identity(), self.run.dataset.identity()):
+            return
+        file = self._scores_on(former)
+        file.unlink(missing_ok=True)
+        table_beside(file).unlink(missing_ok=True)
 
     def is_made(self, record: Record | None) -> bool:
         return is_of_this_version(self.scores())
@@ -261,6 +283,13 @@ class Report(Step):
 
     def is_made(self, record: Record | None) -> bool:
         return record is not None and record.finished and (self.folder / "table.md").is_file()
+
+    def prepare(self) -> None:
+        """Clear the table's folder: not every file of the former table is written again."""
+        super().prepare()
+        for file in self.folder.glob("*"):
+            if file.is_file() and file.suffix in (".md", ".csv", ".tex", ".png"):
+                file.unlink()
 
     def command(self, tools: Tools, device: str | None) -> list[str]:
         runs = [str(run.folder) for run in self.rows]

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from trainer.errors import FolderError
 from trainer.run_folder import LOG, METRICS, RUN, write_text
 from trainer.tables.decisions import Verdict, survey
 from trainer.tables.definition import Table
-from trainer.tables.kinds import MANIFEST, Run, Steps, steps_of
+from trainer.tables.kinds import MANIFEST, Report, Run, Steps, steps_of
 from trainer.tables.steps import Step
 
 SHARED = (MANIFEST, "samples.jsonl", "trigger.png", "decoy.png")
@@ -54,13 +55,24 @@ def publish(table: Table, out: Path) -> list[str]:
         else:
             missing.append(f"runs/{name}")
     for name, report in steps.reports.items():
-        is_there = (report.folder / "table.md").is_file()
-        if is_there and all(run.name in finished for run in report.rows):
+        if is_current(report) and all(run.name in finished for run in report.rows):
             texts = [file.name for file in sorted(report.folder.iterdir()) if file.suffix in TEXTS]
             _copy(report.folder, table.folder / "table" / name, [*texts, *PLOTS])
         else:
             missing.append(f"table/{name}")
     return missing
+
+
+def is_current(report: Report) -> bool:
+    """Is a table written, of these runs and of the scores that they have now?"""
+    record = report.record()
+    if record is None or not report.is_made(record):
+        return False
+    try:
+        inputs = report.inputs()
+    except (OSError, FolderError):  # a run or a dataset of it is not there
+        return False
+    return record.inputs == inputs and record.settings.get("rows") == report.settings()["rows"]
 
 
 def _publish_dataset(dataset: Path, shared: Path) -> None:

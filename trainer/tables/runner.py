@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trainer import __version__
+from trainer.errors import SettingError
 from trainer.tables.decisions import Decision, Found, Verdict, decide, look
 from trainer.tables.steps import Key, Record, Step, Tools
 from trainer.training.machine import interruptible, run_lock
@@ -174,13 +175,17 @@ class Runner:
         if code == 0 and step.is_made(record):
             step.tidy()
             self.made.add(step.label)
-        elif not (self.outcome.interrupted or self.outcome.out_of_time):
+        elif self.outcome.interrupted or self.outcome.out_of_time:
+            self.outcome.not_made.append(step.label)
+        else:
             self._lose(step)
             self.outcome.failed.append(step.label)
             with step.log.open("rb") as log:
                 log.seek(command.printed_before)
                 lines = log.read().decode("utf-8", "replace").splitlines()
             reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            if code == 0:
+                reason = "ended without its result"
             self.say("\n".join([*lines[-TAIL:], f"failed: {step.label} ({reason}): {step.log}"]))
 
     def _lose(self, step: Step) -> None:
@@ -192,9 +197,10 @@ class Runner:
         """Interrupt what is running, and wait for it; what does not end is killed, which loses little."""
         for command in self.running:
             command.process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + GRACE
         for command in list(self.running):
             try:
-                command.process.wait(GRACE)
+                command.process.wait(max(0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 command.process.kill()
                 command.process.wait()
@@ -214,9 +220,16 @@ def on_device(
     if begun_on and begun_on.startswith("cuda:") and begun_on != "cuda:0":
         return None, {}
     number = int(device.partition(":")[2])
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = visible.split(",") if visible else []
-    return "cuda", {"CUDA_VISIBLE_DEVICES": names[number] if number < len(names) else str(number)}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return "cuda", {"CUDA_VISIBLE_DEVICES": str(number)}
+    names = [name for name in visible.split(",") if name]
+    if number >= len(names):
+        found = f"CUDA_VISIBLE_DEVICES={visible}"
+        raise SettingError(
+            "There is no such device.", expected=device, found=found, todo="give other --devices"
+        )
+    return "cuda", {"CUDA_VISIBLE_DEVICES": names[number]}
 
 
 def commit() -> str:

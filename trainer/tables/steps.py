@@ -152,7 +152,7 @@ class Step(ABC):
                 file=self.record_file,
                 expected=f"“{error.where}”: {error.expected}",
                 found=error.found,
-                todo="remove what it lies beside, and make the table again",
+                todo="remove this file: what it was for is then made again",
             ) from None
 
     def former_record(self) -> Record | None:
