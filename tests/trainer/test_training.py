@@ -183,6 +183,7 @@ def test_workers_and_a_real_kill_change_no_bit(data: Path, tmp_path: Path) -> No
         "log.jsonl",
         "model.safetensors",
         "metrics.json",
+        "metrics.pictures.csv.gz",
         "panel.png",
     }
 
