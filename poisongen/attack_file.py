@@ -10,7 +10,7 @@ from types import MappingProxyType, ModuleType
 from poisongen.attacks import Attack
 from poisongen.choices import Choice, Kind
 from poisongen.disk import read_file
-from poisongen.errors import RecipeError
+from poisongen.errors import ManifestError, RecipeError
 from poisongen.imaging.pixels import digest_bytes
 from poisongen.placement import PLACEMENTS, Placement
 from poisongen.recipe import Code
@@ -125,3 +125,15 @@ def _require_known(value: object, kinds: Mapping[str, type[Choice]], path: Path)
 def _module(path: Path) -> str:
     # The name that pickled values carry to worker processes: the same in all of them.
     return f"poisongen_outside_{digest_bytes(str(path.resolve()).encode())[7:23]}"
+
+
+def require_code(given: Code | None, stated: Code | None, path: Path | None) -> None:
+    """Raise ManifestError if the file that was given is not the one that a manifest states."""
+    if given and stated and given.digest != stated.digest:
+        raise ManifestError(
+            "This is not the file that the manifest was made with.",
+            file=path,
+            expected=stated.digest,
+            found=given.digest,
+            todo="give the file as it was then",
+        )

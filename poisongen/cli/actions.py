@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from poisongen.attack_file import load_code
+from poisongen.attack_file import load_code, require_code
 from poisongen.attacks import ATTACKS, Attack
 from poisongen.cli.output import Reporter, plan_values, what_and_counts
 from poisongen.cli.recipe_file import options_of, read_recipe
@@ -119,10 +119,10 @@ def verify(
 ) -> None:
     """Hold a dataset folder against its manifest."""
     report = Reporter(as_json)
-    if code is not None:
-        load_code(code)
+    loaded = load_code(code) if code else None
     with Workers(jobs) as workers:
         manifest, files = verify_folder(folder, workers, source=source, decode=decode)
+    require_code(loaded, manifest.recipe.code, code)
     report.result(
         [
             f"{folder}: {files:,} files are what the manifest says ({report.seconds()} s)",

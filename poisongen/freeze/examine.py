@@ -191,6 +191,12 @@ class Examiner:
             found = placement.place(scene, Stream(wanted.seed, "placement", sample.id))
         except RecipeError as error:
             return Ineligible(error.problem, error)
+        if not isinstance(found, str | Location):
+            raise RecipeError(
+                f"The placement {placement.kind} gives no location.",
+                expected="a Location, or in words why there is none",
+                found=type(found).__name__,
+            )
         # A placement says in words why there is no place.
         return Ineligible(found) if isinstance(found, str) else Eligible(found)
 

@@ -4,7 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from poisongen.attack_file import load_code
+from poisongen.attack_file import load_code, require_code
 from poisongen.datasets import LAYOUTS
 from poisongen.datasets.reading import Reader
 from poisongen.datasets.source import Sample, Source
@@ -124,13 +124,7 @@ def plan_from_manifest(
     loaded = load_code(code) if code else None
     manifest, rows = read(path)
     recipe = manifest.recipe
-    if loaded and recipe.code and loaded.digest != recipe.code.digest:
-        raise ManifestError(
-            "This is not the file that the manifest was made with.",
-            file=code,
-            expected=recipe.code.digest,
-            found=loaded.digest,
-        )
+    require_code(loaded, recipe.code, code)
     source = _open_source(path, source_root, manifest)
     recipe.check(source.space)
     found = contradictions(manifest, rows)

@@ -8,7 +8,7 @@ from poisongen.errors import RecipeError
 from poisongen.imaging.pixels import Box, Pixels
 from poisongen.testing.examples import label_maps, pictures
 from poisongen.testing.laws import check_choice, check_form, check_words, require
-from poisongen.triggers import Art, Trigger, Triggered
+from poisongen.triggers import Art, Painted, Trigger, Triggered
 
 SIZES = ((64, 128), (96, 96), (61, 83), (1, 1))
 """Heights and widths of pictures."""
@@ -47,6 +47,8 @@ def check_trigger(
 
 def _fits(trigger: Trigger, art: Art, sample_id: str, size: tuple[int, int]) -> bool:
     try:
+        if isinstance(trigger, Painted):
+            _check_rendered(trigger.render(art, sample_id, *size))
         if trigger.placed:
             trigger.footprint_in(art, sample_id, *size)
         elif trigger.alters_picture:
@@ -54,6 +56,12 @@ def _fits(trigger: Trigger, art: Art, sample_id: str, size: tuple[int, int]) -> 
     except RecipeError:
         return False
     return True
+
+
+def _check_rendered(rendered: object) -> None:
+    law = "a trigger is rendered as RGBA, uint8 (h, w, 4)"
+    require(isinstance(rendered, np.ndarray) and rendered.dtype == np.uint8, law)
+    require(isinstance(rendered, np.ndarray) and rendered.ndim == 3 and rendered.shape[2] == 4, law)
 
 
 def _boxes(trigger: Trigger, art: Art, sample_id: str, size: tuple[int, int]) -> Sequence[Box | None]:

@@ -163,13 +163,25 @@ class Painted(Trigger):
         """
         raise NotImplementedError
 
+    def _rendered(self, art: Art, sample_id: str, height: int, width: int) -> Pixels:
+        """What ``render`` gives, if it is what it should be. Raises RecipeError."""
+        rendered: object = self.render(art, sample_id, height, width)
+        found = type(rendered).__name__
+        if isinstance(rendered, np.ndarray):
+            if rendered.dtype == np.uint8 and rendered.ndim == 3 and rendered.shape[2] == 4:
+                return rendered
+            found = f"{rendered.dtype} {rendered.shape}"
+        raise RecipeError(
+            f"The trigger {self.kind} is not rendered as RGBA.", expected="uint8 (h, w, 4)", found=found
+        )
+
     def footprint_in(self, art: Art, sample_id: str, height: int, width: int) -> NDArray[np.bool_]:
-        return footprint(self.render(art, sample_id, height, width))
+        return footprint(self._rendered(art, sample_id, height, width))
 
     def apply(self, picture: Pixels, art: Art, sample_id: str, box: Box | None) -> Triggered:
         assert box is not None  # a recipe has a placement for each trigger that needs one
         height, width = picture.shape[:2]
-        rendered = self.render(art, sample_id, height, width)
+        rendered = self._rendered(art, sample_id, height, width)
         top, left, _, _ = box
         shown = picture.copy()
         paint(shown, rendered, top, left)

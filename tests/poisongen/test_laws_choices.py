@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from poisongen.datasets import LAYOUTS
+from poisongen.errors import RecipeError
 from poisongen.extend import (
     Art,
     Box,
@@ -355,3 +356,24 @@ def test_a_place_that_is_always_the_same_cannot_be_moved() -> None:
     """A rule that gives one place must not accept another."""
     with pytest.raises(AssertionError, match="prove refuses a box that was moved"):
         check_placement(Slides())
+
+
+class Misrendered(Painted):
+    """A trigger that forgets alpha."""
+
+    kind: Literal["misrendered"] = "misrendered"
+
+    def render(self, art: Art, sample_id: str, height: int, width: int) -> Pixels:
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def describe(self) -> str:
+        return "four pixels"
+
+
+def test_a_trigger_that_is_no_rgba_is_named() -> None:
+    """By its law, and in planning by an error that says what was expected; never by an index."""
+    trigger = Misrendered()
+    with pytest.raises(AssertionError, match="rendered as RGBA"):
+        check_trigger(trigger)
+    with pytest.raises(RecipeError, match=r"not rendered as RGBA(?s:.*)uint8 \(4, 4, 3\)"):
+        trigger.footprint_in(Art(), "one", 64, 64)

@@ -79,7 +79,9 @@ def read_table(folder: Path) -> Table:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingError("A table cannot be read.", file=file, found=error) from None
+        found = error.strerror if isinstance(error, OSError) else error
+        expected = "a folder with table.toml and recipes/*.json"
+        raise SettingError("A table cannot be read.", file=file, expected=expected, found=found) from None
     recipes = sorted(path.stem for path in (folder / RECIPES).glob("*.json"))
     _known(values, PARTS, "part", file)
     common, entries, tables, subsets = (_typed(values.get(part, {}), dict, part, file) for part in PARTS)

@@ -29,6 +29,7 @@ from trainer.tables.definition import Table
 from trainer.tables.steps import Key, Record, Step, Tools
 
 MANIFEST = "manifest.json"
+DATASET = "dataset"  # among the inputs of a step: the identity of the dataset that it sees
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ class Run(Step):
         return {**preset, **self.wanted.settings}
 
     def inputs(self) -> Mapping[str, str]:
-        return {"dataset": self.dataset.identity()}
+        return {DATASET: self.dataset.identity()}
 
     def former_record(self) -> Record | None:
         """``NAME.begun``: a line for each word of ``Run.arguments``, then the line of the manifest with the
@@ -123,7 +124,7 @@ class Run(Step):
         pairs = dict(pair.partition("=")[::2] for option, pair in _pairs(words) if option == "--set")
         if words[:1] == ["--preset"]:
             pairs["preset"] = words[1]
-        inputs = {"dataset": identity.partition(":")[2].strip(' ",')}
+        inputs = {DATASET: identity.partition(":")[2].strip(' ",')}
         return Record.begun(self.name, Key(self.kind, pairs, inputs), "")
 
     def is_made(self, record: Record | None) -> bool:
@@ -228,7 +229,7 @@ class Score(Step):
         return {}
 
     def inputs(self) -> Mapping[str, str]:
-        return {"run": self.run.key().digest, "dataset": self.dataset.identity()}
+        return {"run": self.run.key().digest, DATASET: self.dataset.identity()}
 
     def scores(self) -> Path:
         """The file, which is named by the dataset's identity."""
@@ -242,7 +243,7 @@ class Score(Step):
     def put_aside(self, stamp: str) -> None:
         """Remove the scores on the dataset of this name that was there before: no table may show them."""
         record = self.record()
-        former = record.inputs.get("dataset") if record else None
+        former = record.inputs.get(DATASET) if record else None
         if former is None or former in (self.dataset.identity(), self.run.dataset.identity()):
             return
         file = self._scores_on(former)
