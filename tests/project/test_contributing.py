@@ -226,6 +226,8 @@ def test_a_file_may_bring_choices_of_its_own(
         return result.stderr
 
     assert "--code" in refused("verify", "own")
+    (workshop / "edited.py").write_text(OWN + "# one line more\n")
+    assert "not the file" in refused("verify", "own", "--code", "edited.py")
     assert "no trigger" in refused(
         "kitti", "--source", "KITTI", "--attack", "own.py:loud", "--rate", "0.3", "--out", "x"
     )
